@@ -1,0 +1,37 @@
+# install: the environments | demo: the whole loop, played | test: lint and tests | up, down: the platform
+# bench: what it costs against a peer | lock: the locks, after a change of pyproject.toml | PYTHON=python3.12 make ... names the Python
+.PHONY: install demo test lint up down bench lock
+uv := .zeta/envs/uv/bin/uv
+compile := $(uv) pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate
+
+install:
+	@images/install.sh
+
+demo: install
+	@.venv/bin/zeta demo
+
+test: lint
+	@.venv/bin/python -m pytest
+
+lint:
+	@images/install.sh dev
+	.venv/bin/ruff check
+	.venv/bin/ruff format --check
+	.venv/bin/mypy
+	.venv/bin/lint-imports
+
+up: install
+	@.venv/bin/zeta up
+
+down:
+	@.venv/bin/zeta down
+
+bench: install
+	@for script in tests/bench/*.py; do .venv/bin/python "$$script" || exit 1; done
+
+lock: install
+	$(compile) --group install -o images/install.txt
+	$(compile) pyproject.toml -o images/model/requirements.txt
+	$(compile) --group airflow -o images/airflow/requirements.txt
+	$(compile) --group mlflow -o images/mlflow/requirements.txt
+	$(compile) --group dev -c images/model/requirements.txt -o tests/requirements.txt

@@ -1,0 +1,1 @@
+"""Zeta keeps a fleet of supervised models healthy in production."""

@@ -1,0 +1,145 @@
+"""Announcing a run: what came of it, whether that is news, to whom."""
+
+import logging
+import os
+from datetime import datetime
+from typing import Any, TypeVar
+
+import msgspec
+
+from pipeline import alert, settings, workspace
+from pipeline.adapters import notifier
+from pipeline.adapters.registry import CHALLENGER, CHAMPION
+from pipeline.alert import Alert, Outcome
+from pipeline.detection import WAITING
+from pipeline.errors import ConfigError
+from pipeline.evaluation import Evaluation
+from pipeline.judgement import Judgement
+from pipeline.slices import Slice
+from pipeline.trouble import Kind, Over, Trouble, decide_page
+from pipeline.verdict import Decision, Gate, Rollout, Verdict
+from pipeline.workspace import Workspace
+
+T = TypeVar("T")
+log = logging.getLogger(__name__)
+
+
+def announce(name: str, at: datetime, failed: str | None = None, error: str | None = None) -> dict[str, Any]:
+    """Page the on-call when there is news: a new trouble, the end of one, or a model.yaml that cannot be read."""
+    try:
+        work = workspace.load(name)
+    except ConfigError as broken:
+        notifier.send(
+            alert.build(Kind.CONFIG_BROKEN, Outcome(name, at, error=str(broken))), settings.destinations()
+        )
+        return {"page": str(Kind.CONFIG_BROKEN)}
+    run = work.registry.run(name, at)
+    known = _open(work)
+    kind = Kind.FAILED if failed else _kind(work, run, at, known)
+    news = decide_page(known, kind, at)
+    if news or kind is Kind.PROMOTED:
+        outcome = _outcome(work, run, at, failed, error)
+        if isinstance(news, Over):
+            _send(work, alert.over(news.trouble, outcome), None)
+        elif news:
+            _send(work, alert.build(news.trouble.kind, outcome), news.trouble)
+        else:
+            log.info("%s", alert.build(Kind.PROMOTED, outcome).text)
+    work.registry.finish(run, succeeded=failed is None)
+    said = None if news is None else "over" if isinstance(news, Over) else str(news.trouble.kind)
+    return {"page": said}
+
+
+def pending(work: Workspace, run: str, at: datetime) -> bool:
+    """Tell whether there is news after ``decide``."""
+    known = _open(work)
+    return decide_page(known, _kind(work, run, at, known), at) is not None
+
+
+def _open(work: Workspace) -> Trouble | None:
+    text = work.registry.note(work.config.name, "trouble")
+    return Trouble.from_json(text) if text else None
+
+
+def _send(work: Workspace, message: Alert, trouble: Trouble | None) -> None:
+    notifier.send(message, work.config.alerts)
+    work.registry.set_note(work.config.name, "trouble", trouble.to_json() if trouble else None)
+
+
+def _kind(work: Workspace, run: str, at: datetime, known: Trouble | None) -> Kind | None:
+    """Return what a run came to. As long as a known trouble is neither worse nor over, it is that trouble."""
+    tags = work.registry.run_tags(run)
+    lasting = known.kind if known else None
+    if rolled := tags.get("rollout"):
+        if rolled != Rollout.PROMOTED:
+            return Kind.ROLLED_BACK if rolled == Rollout.ROLLED_BACK else Kind.HELD
+        return (
+            Kind.PROMOTED_NOT_RECOVERED if tags.get("gate") == Gate.PROMOTE_NOT_RECOVERED else Kind.PROMOTED
+        )
+    if judged := tags.get("gate"):
+        return lasting if Gate(judged).passed else Kind.GATE_REJECTED
+    if tags.get("verdict") == Decision.DATA_BAD:
+        return Kind.DATA_BAD
+    if tags.get("verdict") == Decision.INSUFFICIENT:
+        return Kind.INSUFFICIENT if _too_long(work, at) else lasting
+    return lasting if tags.get("verdict") == Decision.RETRAIN or tags.get(WAITING) else None
+
+
+def _too_long(work: Workspace, at: datetime) -> bool:
+    """Tell whether every morning of the last evaluation window found too few rows."""
+    begin = at - work.config.evaluation.window
+    verdicts = {
+        datetime.fromisoformat(tags["zeta.at"]): tags.get("zeta.verdict")
+        for tags in (run.data.tags for run in work.registry.runs(work.config.name))
+    }
+    earlier = max((moment for moment in verdicts if moment <= begin), default=None)
+    since = [verdict for moment, verdict in verdicts.items() if earlier and earlier <= moment <= at]
+    return bool(since) and set(since) == {Decision.INSUFFICIENT}
+
+
+def _outcome(work: Workspace, run: str, at: datetime, failed: str | None, error: str | None) -> Outcome:
+    config, read = work.config, work.registry.read
+    found = _decoded(read(run, "evaluation.json"), Evaluation)
+    judged = _decoded(read(run, "gate.json"), Judgement)
+    rolled = _decoded(read(run, "rollout.json"), Verdict)
+    decided = _decoded(read(run, "decision.json"), Verdict)
+    last = rolled or (judged.verdict if judged else None) or decided
+    champion = work.registry.aliased(config.name, CHAMPION)
+    gain = judged.evidence.champion if judged else None
+    reference = work.score.from_loss(float(champion.tag("reference_loss"))) if champion else None
+    slices = (
+        [Slice(one.column, one.value, one.score, None, one.rows) for one in found.slices] if found else []
+    )
+    return Outcome(
+        model=config.name,
+        at=at,
+        owner=config.owner,
+        version=champion.number if champion else None,
+        challenger=judged.challenger if judged else None,
+        reasons=last.reasons if last and not failed else (),
+        score_name=config.evaluation.score,
+        better=work.score.better,
+        score=found.score if found else None,
+        interval=(found.low, found.high)
+        if found and found.low is not None and found.high is not None
+        else None,
+        reference=reference,
+        challenger_score=judged.scores.get(CHALLENGER) if judged else None,
+        difference=gain.estimate if gain else None,
+        lower_bound=gain.low if gain else None,
+        slices=tuple(judged.slices if judged and judged.slices else slices),
+        step=failed,
+        error=error,
+        links=_links(work, run),
+    )
+
+
+def _links(work: Workspace, run: str) -> tuple[tuple[str, str], ...]:
+    links = [("MLflow run", work.registry.link(run))]
+    if airflow_run := os.environ.get("ZETA_AIRFLOW_RUN"):
+        links.insert(0, ("Airflow run", airflow_run))
+    return tuple(links)
+
+
+def _decoded(text: str | None, type_: type[T]) -> T | None:
+    return msgspec.json.decode(text, type=type_) if text else None

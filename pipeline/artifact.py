@@ -1,0 +1,191 @@
+"""The model directory: what training writes and the image carries. skops only: nothing in it can run code on load.
+
+model.skops  the fitted estimator      zeta.json  its manifest
+keys.npy     hashes of the keys it was trained on, sorted, uint64
+"""
+
+import importlib.util
+import math
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, Literal
+
+import msgspec
+import numpy as np
+from scipy.special import logit
+
+from pipeline.errors import ConfigError, Permanent
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+# What a model file may hold beyond scikit-learn, numpy and scipy, which skops trusts by itself.
+TRUSTED = (
+    "pipeline.components.japanese.tokens",
+    "pipeline.components.japanese.words_and_pairs",
+    "pipeline.components.labels.LabelSets",
+)
+Kind = Literal["string", "number"]
+
+
+class Golden(msgspec.Struct, frozen=True):
+    """A few rows and what the model answered for them on the day it was trained."""
+
+    rows: list[dict[str, str | float | None]]
+    predictions: list[str | float]
+
+    def differences(self, answers: Sequence[Any]) -> list[str]:
+        """Return a sentence for each row that is answered otherwise; a label set may come as a list."""
+        if len(answers) != len(self.predictions):
+            return [f"{len(self.predictions)} golden rows got {len(answers)} answers"]
+        pairs = enumerate(zip(answers, self.predictions, strict=True))
+        return [
+            f"golden row {row} is answered {answer!r}, at training it was {recorded!r}"
+            for row, (answer, recorded) in pairs
+            if not _equal("|".join(answer) if isinstance(answer, list) else answer, recorded)
+        ]
+
+
+class Manifest(msgspec.Struct, frozen=True):
+    """What must be known of a model to run it, and to prove that it runs as it did."""
+
+    name: str
+    task: str
+    features: dict[str, Kind]
+    components: list[str]
+    fingerprint: dict[str, str]
+    golden: Golden
+    trusted: list[str]
+    commit: str | None
+
+
+class Model:
+    """A fitted estimator and its manifest."""
+
+    def __init__(self, manifest: Manifest, estimator: Any) -> None:
+        self.manifest = manifest
+        self.estimator = estimator
+
+    def predict(self, frame: "DataFrame") -> np.ndarray:
+        """Return (n,) answers: texts, or floats for a regression. Label sets are texts joined by '|'."""
+        if self.manifest.task == "retrieval":
+            return self.rank(frame, 1)[:, 0]
+        return np.asarray(self.estimator.predict(self._inputs(frame)))
+
+    def answer(self, frame: "DataFrame", output: str, k: int) -> np.ndarray:
+        """Return what a score wants: (n,) ``labels`` or ``scores``, or an (n, k) ``ranking``."""
+        if output == "ranking":
+            return self.rank(frame, k)
+        return self.scores(frame) if output == "scores" else self.predict(frame)
+
+    def rank(self, frame: "DataFrame", k: int) -> np.ndarray:
+        """Return (n, min(k, classes)) labels, best first."""
+        inputs = self._inputs(frame)
+        if hasattr(self.estimator, "rank"):
+            return np.asarray(self.estimator.rank(inputs, k))
+        scores = self._class_scores(inputs)
+        if scores.ndim == 1:
+            scores = np.column_stack([-scores, scores])
+        k = min(k, scores.shape[1])
+        top = np.argpartition(-scores, k - 1, axis=1)[:, :k]
+        order = np.argsort(-np.take_along_axis(scores, top, axis=1), axis=1, kind="stable")
+        return self.estimator.classes_[np.take_along_axis(top, order, axis=1)]
+
+    def scores(self, frame: "DataFrame") -> np.ndarray:
+        """Return (n,) log-odds of the second class of a binary classification (or its decision function)."""
+        inputs = self._inputs(frame)
+        if hasattr(self.estimator, "decision_function"):
+            return np.asarray(self.estimator.decision_function(inputs))
+        return logit(np.clip(self.estimator.predict_proba(inputs)[:, 1], 1e-9, 1 - 1e-9))
+
+    def _class_scores(self, inputs: Any) -> np.ndarray:
+        score = getattr(self.estimator, "decision_function", None) or self.estimator.predict_proba
+        return np.asarray(score(inputs))
+
+    def _inputs(self, frame: "DataFrame") -> "DataFrame":
+        return frame[list(self.manifest.features)]
+
+
+def _equal(answer: Any, recorded: str | float) -> bool:
+    if isinstance(answer, str) or isinstance(recorded, str):
+        return answer == recorded
+    return math.isclose(answer, recorded, rel_tol=1e-6, abs_tol=1e-12)
+
+
+def code(name: str, path: Path) -> ModuleType:
+    """Import a model's own code under a name that is the same everywhere: models.<name>.model.
+
+    Raises ConfigError when it does not import.
+    """
+    module_name = f"models.{name}.{path.stem}"
+    spec = importlib.util.spec_from_file_location(module_name, path)
+    if spec is None or spec.loader is None:
+        raise ConfigError(f"{path}: cannot be imported; expected a Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[module_name] = module
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        raise ConfigError(f"{path}: does not import: {type(error).__name__}: {error}") from error
+    return module
+
+
+def save(directory: Path, manifest: Manifest, estimator: Any, keys: np.ndarray) -> None:
+    """Write the model directory in MLflow's format; ConfigError names types that model.yaml does not trust yet."""
+    import mlflow.sklearn
+    import skops.io
+
+    unknown = sorted(
+        set(skops.io.get_untrusted_types(data=skops.io.dumps(estimator))) - set(manifest.trusted)
+    )
+    if unknown:
+        raise ConfigError(
+            f"training.trusted: the model holds {unknown}; list them there if they are the model's own"
+        )
+    packages = [
+        f"{name}=={manifest.fingerprint[name]}" for name in ("numpy", "scipy", "scikit-learn", "skops")
+    ]
+    mlflow.sklearn.save_model(
+        estimator, str(directory), serialization_format="skops", skops_trusted_types=manifest.trusted,
+        signature=_signature(manifest), pip_requirements=packages,
+    )  # fmt: skip
+    (directory / "zeta.json").write_bytes(msgspec.json.format(msgspec.json.encode(manifest), indent=1))
+    np.save(directory / "keys.npy", np.unique(keys), allow_pickle=False)
+
+
+def _signature(manifest: Manifest) -> Any:
+    from mlflow.models import ModelSignature
+    from mlflow.types import ColSpec, Schema
+
+    types = {"string": "string", "number": "double"}
+    inputs = [ColSpec(types[kind], column) for column, kind in manifest.features.items()]
+    output = "double" if manifest.task == "regression" else "string"
+    return ModelSignature(Schema(inputs), Schema([ColSpec(output)]))
+
+
+def manifest(directory: Path) -> Manifest:
+    """Read the manifest alone; Permanent when it is missing or not one."""
+    try:
+        return msgspec.json.decode((directory / "zeta.json").read_bytes(), type=Manifest)
+    except (OSError, msgspec.MsgspecError) as error:
+        raise Permanent(
+            f"{directory}: not a model directory: {error}; expected the files that training wrote"
+        ) from error
+
+
+def load(directory: Path, code_path: Path | None = None) -> Model:
+    """Load a model directory, the model's own code first if it has any; Permanent when it cannot be."""
+    import skops.io
+
+    described = manifest(directory)
+    if code_path is not None:
+        code(described.name, code_path)
+    try:
+        estimator = skops.io.load(directory / "model.skops", trusted=described.trusted)
+    except Exception as error:
+        raise Permanent(
+            f"{directory / 'model.skops'}: does not load: {type(error).__name__}: {error}"
+        ) from error
+    return Model(described, estimator)

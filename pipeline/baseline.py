@@ -1,0 +1,40 @@
+"""The simple baseline: what a model has to beat to be worth its cost."""
+
+from collections import Counter
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from pipeline.scores import SEPARATOR
+
+
+class Baseline(msgspec.Struct, frozen=True):
+    """One answer for every row: a label, a label set or a number, and a ranking for scores that want one."""
+
+    answer: str | float
+    ranking: list[str]
+
+    def predict(self, rows: int, output: str) -> np.ndarray:
+        """Return (rows,) answers, (rows, k) rankings, or (rows,) equal log-odds."""
+        if output == "ranking":
+            return np.array([self.ranking] * rows, dtype=object).reshape(rows, -1)
+        return np.full(rows, 0.0 if output == "scores" else self.answer, dtype=object)
+
+
+def fit(kind: str, task: str, labels: np.ndarray, k: int) -> Baseline:
+    """Learn the baseline called ``kind`` from (n,) training labels, oldest first."""
+    if task == "regression":
+        values = labels.astype(float)
+        return Baseline(float(np.median(values) if kind == "median" else values[-1]), [])
+    counts = Counter(label for text in labels for label in str(text).split(SEPARATOR))
+    ranking = [label for label, _ in counts.most_common(max(k, 5))]
+    if task == "multilabel":
+        frequent = sorted(label for label, count in counts.items() if count > len(labels) / 2)
+        return Baseline(SEPARATOR.join(frequent or ranking[:1]), ranking)
+    return Baseline(ranking[0], ranking)
+
+
+def rule(function: Any) -> Any:
+    """Return a model's own rule, ``function(frame) -> (n,)``, as something that predicts."""
+    return lambda frame, output, k: np.asarray(function(frame), dtype=object)

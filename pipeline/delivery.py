@@ -1,0 +1,112 @@
+"""Delivery: from a version that passed the gate to its image, to the release that serves, to the alias champion."""
+
+from datetime import datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from pipeline import data, image, rollout
+from pipeline.adapters.registry import CHAMPION, PREVIOUS, Version
+from pipeline.artifact import Kind, manifest
+from pipeline.data import Window
+from pipeline.errors import Permanent
+from pipeline.settings import ROOT
+from pipeline.verdict import Gate, Rollout, Verdict
+from pipeline.workspace import Workspace
+
+FRESH_ROWS = 500
+
+
+def build(work: Workspace, version: Version) -> str:
+    """Build the image of a version that passed the gate, unless it is there; return its digest."""
+    if not Gate(version.tags.get("gate", Gate.INSUFFICIENT)).passed:
+        raise Permanent(f"{version.model} version {version.number} has not passed the gate; it gets no image")
+    name, reference = version.model, f"{version.model}:{version.number}"
+    digest = version.tags.get("digest")
+    if digest is None or work.images.find(reference) != digest:
+        labels = {
+            "zeta.model": name,
+            "zeta.version": version.number,
+            "zeta.training-window": version.tag("training_window"),
+            "zeta.gate-window": version.tag("gate_window"),
+            "zeta.fingerprint": version.tag("fingerprint"),
+            "org.opencontainers.image.revision": version.tags.get("commit", ""),
+        }
+        base = work.images.build_base(image.application(ROOT))
+        with TemporaryDirectory() as folder:
+            model = work.registry.download(version, Path(folder))
+            files = {"/model": model, f"/app/models/{name}": work.config.folder}
+            digest = work.images.append_model(base, files, labels, reference)
+        work.registry.tag(version, {"digest": digest})
+    return digest
+
+
+def deliver(work: Workspace, version: Version, at: datetime) -> Verdict:
+    """Roll a version out and, once it is promoted, move the aliases."""
+    digest = build(work, version)
+    described = manifest(work.unpacked(digest) / "model")
+    proof = rollout.Proof(described.golden, _fresh(work, at, described.features))
+    verdict = rollout.roll_out(work.platform, version.model, version.number, digest, proof)
+    if verdict.outcome == Rollout.PROMOTED:
+        move_aliases(work, version)
+    return verdict
+
+
+def move_aliases(work: Workspace, version: Version) -> None:
+    """Let champion name ``version`` and previous the one that it replaced."""
+    old = work.registry.aliased(version.model, CHAMPION)
+    if old is None:
+        work.registry.set_note(version.model, "first_loss", version.tag("reference_loss"))
+    elif old.number != version.number:
+        work.registry.set_alias(version.model, PREVIOUS, old.number)
+    work.registry.set_alias(version.model, CHAMPION, version.number)
+
+
+def reconcile(work: Workspace) -> None:
+    """Make the platform serve the champion, and the alias name what was promoted.
+
+    A canary left over is removed; a promoted release whose alias did not move is completed; a champion that does
+    not serve is rolled out again.
+    """
+    name = work.config.name
+    work.platform.remove_canary(name)
+    champion = work.registry.aliased(name, CHAMPION)
+    stable = work.platform.release(name, "stable")
+    if (
+        stable is not None
+        and stable.ready
+        and (champion is None or stable.digest != champion.tags.get("digest"))
+    ):
+        serving = work.registry.version(name, stable.version)
+        if _follows(serving, champion):
+            move_aliases(work, serving)
+            return
+    if champion is not None and (
+        stable is None or not stable.ready or stable.digest != champion.tag("digest")
+    ):
+        _serve(work, champion)
+
+
+def _follows(serving: Version, champion: Version | None) -> bool:
+    return champion is None or int(serving.number) > int(champion.number)
+
+
+def _serve(work: Workspace, champion: Version) -> None:
+    digest = build(work, champion)
+    golden = manifest(work.unpacked(digest) / "model").golden
+    verdict = rollout.roll_out(
+        work.platform, champion.model, champion.number, digest, rollout.Proof(golden, ())
+    )
+    if verdict.outcome != Rollout.PROMOTED:
+        reasons = "; ".join(verdict.reasons)
+        raise Permanent(f"{champion.model}: champion version {champion.number} does not serve: {reasons}")
+
+
+def _fresh(work: Workspace, at: datetime, features: dict[str, Kind]) -> list[dict[str, Any]]:
+    """Return the features of the newest matured rows, as a client sends them."""
+    end = data.matured_end(at, work.config)
+    window = Window(end - data.whole_days(work.config.gate.window), end)
+    newest = None
+    for newest in data.read(work.source, work.config, window):
+        pass
+    return [] if newest is None else data.records(data.inputs(newest.tail(FRESH_ROWS), features))

@@ -1,0 +1,1 @@
+"""The demo: a real, dated data set, and the mornings that ``make demo`` plays on it."""

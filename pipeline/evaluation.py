@@ -1,0 +1,169 @@
+"""Scoring models on rows that they have not seen, and what a morning's evaluation found."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import msgspec
+import numpy as np
+
+from pipeline import checks
+from pipeline.artifact import Kind
+from pipeline.checks import Profile
+from pipeline.config import ModelConfig
+from pipeline.data import DAY, KEY, Window, as_date, inputs
+from pipeline.scores import Score
+from pipeline.tally import Point, Tally
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+Z95 = 1.959964
+
+
+@dataclass(frozen=True)
+class Subject:
+    """Something that predicts: ``predict(frame, output, k)`` gets ``features`` and returns (n,) or (n, k)."""
+
+    features: Mapping[str, Kind]
+    predict: Callable[["DataFrame", str, int], np.ndarray]
+
+
+class SliceScore(msgspec.Struct, frozen=True):
+    """The score of one slice."""
+
+    column: str
+    value: str
+    rows: int
+    score: float
+
+
+class Evaluation(msgspec.Struct, frozen=True):
+    """What one morning found about the champion. ``score`` and its 95 % interval are None without rows.
+
+    ``points``: new points of the history; ``faults``: why the newest data cannot be trusted;
+    ``set_aside``: days that were left out of the history, with the reason.
+    """
+
+    window: str
+    rows: int
+    score: float | None
+    low: float | None
+    high: float | None
+    points: list[Point]
+    slices: list[SliceScore]
+    faults: list[str]
+    set_aside: list[str]
+
+
+@dataclass(frozen=True)
+class Scored:
+    """Rows scored: a tally a subject, and a profile of the data a day."""
+
+    tallies: dict[str, Tally]
+    profiles: dict[int, Profile]
+
+
+def score_rows(
+    batches: Iterable["DataFrame"],
+    subjects: Mapping[str, Subject],
+    score: Score,
+    config: ModelConfig,
+    seen: np.ndarray,
+    resample: bool = False,
+) -> Scored:
+    """Score every subject on the same rows, without those whose key (uint64) is in the sorted array ``seen``."""
+    scored = Scored({name: Tally(score, resample) for name in subjects}, {})
+    for batch in batches:
+        fresh = batch[~_among(batch[KEY].to_numpy(np.uint64), seen)]
+        for day, rows in fresh.groupby(DAY):
+            profile = Profile.of(rows, config)
+            known = scored.profiles.get(int(day))
+            scored.profiles[int(day)] = (known + profile).spanning(1) if known else profile
+        labelled = fresh[fresh[config.data.label].notna()]
+        if len(labelled):
+            _add(labelled, subjects, score, config, scored.tallies)
+    return scored
+
+
+def evaluate(
+    scored: Tally,
+    profiles: dict[int, Profile],
+    reference: Profile,
+    config: ModelConfig,
+    since: int,
+    window: Window,
+) -> Evaluation:
+    """Turn scored days into an Evaluation: days from ``since`` become points, ``window`` the score now."""
+    points, faults, set_aside, bad = [], [], [], set()
+    for days, span, complete in checks.pools(profiles, since, window.end, config.evaluation.minimum_rows):
+        profile = checks.pool(profiles, days, span)
+        if complete:
+            found = faults = checks.faults(profile, reference, config.data.checks)
+        else:
+            found = checks.volume_faults(profile, reference, config.data.checks)
+            faults = faults + found
+        if found:
+            bad.update(days)
+            set_aside += [f"{_span(days, span)}: {fault}" for fault in found]
+        elif complete and (labelled := [day for day in days if day in scored.days()]):
+            points.append(scored.point(labelled, span))
+    days = [day for day in scored.days() if window.first <= day < window.end and day not in bad]
+    return _summary(scored, days, window, points, faults, set_aside)
+
+
+def shown(score: Score, point: Point, reference: float) -> dict[str, float]:
+    """Return a point as the MLflow chart shows it: score, 95 % interval, and the score at deployment."""
+    half = Z95 * point.variance**0.5
+    low, value, high = sorted(
+        score.from_loss(loss) for loss in (point.loss - half, point.loss, point.loss + half)
+    )
+    return {"score": value, "score_low": low, "score_high": high, "reference": score.from_loss(reference)}
+
+
+def _summary(
+    tally: Tally,
+    days: list[int],
+    window: Window,
+    points: list[Point],
+    faults: list[str],
+    set_aside: list[str],
+) -> Evaluation:
+    if not days:
+        return Evaluation(str(window), 0, None, None, None, points, [], faults, set_aside)
+    now = tally.point(days, window.days)
+    half = Z95 * now.variance**0.5
+    low, value, high = sorted(
+        tally.score.from_loss(loss) for loss in (now.loss - half, now.loss, now.loss + half)
+    )
+    slices = []
+    for column, group in tally.groups():
+        sums = tally.matrix(days, (column, group)).sum(axis=0)
+        if len(sums) and sums[0]:
+            slices.append(SliceScore(column, group, int(sums[0]), float(tally.score.value(sums))))
+    return Evaluation(str(window), now.rows, value, low, high, points, slices, faults, set_aside)
+
+
+def _span(days: list[int], span: int) -> str:
+    return f"{as_date(days[-1] - span + 1)}..{as_date(days[-1])}" if days else f"the last {span} days"
+
+
+def _add(
+    rows: "DataFrame",
+    subjects: Mapping[str, Subject],
+    score: Score,
+    config: ModelConfig,
+    tallies: dict[str, Tally],
+) -> None:
+    truth = rows[config.data.label].to_numpy()
+    slices = {column: rows[column].to_numpy(dtype=str) for column in config.evaluation.slices}
+    for name, subject in subjects.items():
+        predictions = subject.predict(inputs(rows, dict(subject.features)), score.output, score.k)
+        tallies[name].add(rows[DAY].to_numpy(), slices, score.rows(truth, predictions))
+
+
+def _among(keys: np.ndarray, sorted_keys: np.ndarray) -> np.ndarray:
+    if not len(sorted_keys):
+        return np.zeros(len(keys), dtype=bool)
+    at = np.minimum(np.searchsorted(sorted_keys, keys), len(sorted_keys) - 1)
+    return sorted_keys[at] == keys

@@ -1,0 +1,150 @@
+"""The gate at work: champion, challenger and baseline scored on the same rows, judged, and written down."""
+
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+import msgspec
+import numpy as np
+
+from pipeline import artifact, checks, data, evaluation, gate, training
+from pipeline.adapters.registry import CHALLENGER, CHAMPION, Version
+from pipeline.comparison import Difference, difference
+from pipeline.config import GateRules
+from pipeline.data import Window
+from pipeline.errors import ConfigError
+from pipeline.evaluation import Scored, Subject
+from pipeline.gate import Evidence
+from pipeline.scores import Score
+from pipeline.slices import Slice
+from pipeline.tally import Group, Tally
+from pipeline.training import Record
+from pipeline.verdict import Verdict
+from pipeline.workspace import Workspace
+
+BASELINE = "baseline"
+
+
+class Judgement(msgspec.Struct, frozen=True):
+    """What the gate found, kept as gate.json in the run. ``scores`` of each subject are on the gate's rows."""
+
+    verdict: Verdict
+    evidence: Evidence
+    challenger: str
+    champion: str | None
+    scores: dict[str, float | None]
+    slices: list[Slice]
+    record: Record
+
+
+@dataclass(frozen=True)
+class _Case:
+    """Both versions ready to predict, and what they were trained on."""
+
+    subjects: dict[str, Subject]
+    seen: np.ndarray
+    record: Record
+    golden: tuple[str, ...]
+
+
+def judge(work: Workspace, run: str, challenger: Version) -> Judgement:
+    """Judge a challenger and write it down: gate.json in the run, reference points and tags on the version.
+
+    The tag ``gate`` comes last, so that a judgement that was cut short is made anew.
+    """
+    champion = work.registry.aliased(work.config.name, CHAMPION)
+    window = Window(int(challenger.tag("training_end")), int(challenger.tag("gate_end")))
+    score = work.score
+    with ExitStack() as stack:
+        case = _case(work, stack, champion, challenger)
+        rows = data.read(work.source, work.config, window)
+        scored = evaluation.score_rows(rows, case.subjects, score, work.config, case.seen, resample=True)
+    bad = checks.bad_days(scored.profiles, case.record.profile, work.config)
+    days = [day for day in scored.tallies[CHALLENGER].days() if day not in bad]
+    found = _judgement(work, score, scored, days, case, champion, challenger)
+    reference = found.evidence.loss
+    tally, profile = scored.tallies[CHALLENGER], case.record.profile
+    points = evaluation.evaluate(tally, scored.profiles, profile, work.config, window.first, window).points
+    work.registry.add_points(
+        challenger, points, [evaluation.shown(score, point, reference) for point in points]
+    )
+    work.registry.write(run, "gate.json", msgspec.json.encode(found).decode())
+    numbers = {f"gate_{key}": value for key, value in found.verdict.numbers.items()}
+    work.registry.record(run, {"gate_reasons": "; ".join(found.verdict.reasons)}, numbers)
+    work.registry.tag(challenger, {"reference_loss": repr(reference), "gate": found.verdict.outcome})
+    return found
+
+
+def _case(work: Workspace, stack: ExitStack, champion: Version | None, challenger: Version) -> _Case:
+    subject, directory = stack.enter_context(work.candidate(challenger))
+    described, record = artifact.manifest(directory), training.record(directory)
+    subjects = {CHALLENGER: subject, BASELINE: _baseline(work, record, subject)}
+    seen = [np.load(directory / "keys.npy", allow_pickle=False)]
+    if champion is not None:
+        subjects[CHAMPION] = stack.enter_context(work.deployed(champion))
+        seen.append(np.load(work.unpacked(champion.tag("digest")) / "model/keys.npy", allow_pickle=False))
+    golden = data.frame(described.golden.rows, described.features)
+    answers = subject.predict(golden, "labels", 1).tolist()
+    return _Case(
+        subjects, np.unique(np.concatenate(seen)), record, tuple(described.golden.differences(answers))
+    )
+
+
+def _baseline(work: Workspace, record: Record, challenger: Subject) -> Subject:
+    kind = work.config.gate.baseline
+    if kind.startswith("model."):
+        rule = getattr(work.own, kind.removeprefix("model."), None)
+        if not callable(rule):
+            raise ConfigError(
+                f"gate.baseline: {kind!r} is not there; expected a function of the rows in model.py"
+            )
+        return Subject(challenger.features, lambda frame, output, k: np.asarray(rule(frame), dtype=object))
+    return Subject(challenger.features, lambda frame, output, k: record.baseline.predict(len(frame), output))
+
+
+def _judgement(
+    work: Workspace,
+    score: Score,
+    scored: Scored,
+    days: list[int],
+    case: _Case,
+    champion: Version | None,
+    challenger: Version,
+) -> Judgement:
+    rules, tallies = work.config.gate, scored.tallies
+    sums = {name: tally.matrix(days) for name, tally in tallies.items()}
+    new = sums[CHALLENGER]
+    first_loss = work.registry.note(work.config.name, "first_loss")
+    groups = tallies[CHALLENGER].groups() if champion else []
+    evidence = Evidence(
+        rows=int(new[:, 0].sum()) if days else 0,
+        loss=float(score.loss(new.sum(axis=0))) if days else float("nan"),
+        baseline=difference(score, sums[BASELINE], new, rules.confidence),
+        champion=difference(score, sums[CHAMPION], new, rules.confidence) if champion else None,
+        first_loss=None if first_loss is None else float(first_loss),
+        slices={group: _between(tallies, days, group, rules.confidence) for group in groups},
+        golden=case.golden,
+    )
+    verdict = gate.judge(
+        evidence, rules, work.config.evaluation.minimum_rows, work.config.degradation.smallest_drop
+    )
+    return Judgement(
+        verdict, evidence, challenger.number, champion.number if champion else None,
+        {name: _value(score, total) for name, total in sums.items()},
+        [_slice(score, tallies, days, group, evidence.slices[group], rules) for group in groups], case.record,
+    )  # fmt: skip
+
+
+def _between(tallies: dict[str, Tally], days: list[int], group: Group, confidence: float) -> Difference:
+    old, new = (tallies[name].matrix(days, group) for name in (CHAMPION, CHALLENGER))
+    return difference(tallies[CHALLENGER].score, old, new, confidence)
+
+
+def _slice(
+    score: Score, tallies: dict[str, Tally], days: list[int], group: Group, gain: Difference, rules: GateRules
+) -> Slice:
+    old, new = (_value(score, tallies[name].matrix(days, group)) for name in (CHAMPION, CHALLENGER))
+    return Slice(*group, old, new, gain.rows, gate.is_worse(gain, rules))
+
+
+def _value(score: Score, sums: np.ndarray) -> float | None:
+    return float(score.value(sums.sum(axis=0))) if sums.size and sums[:, 0].sum() else None

@@ -1,0 +1,84 @@
+"""Where things are: the environment first, then the file ``$ZETA_HOME/env``, then the embedded defaults."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from dotenv import load_dotenv
+
+from pipeline.errors import ConfigError
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The settings of one process."""
+
+    home: Path
+    """ZETA_HOME: the one directory that holds all state. Default: .zeta in the checkout."""
+    models: Path
+    """ZETA_MODELS: the folder of model folders. Default: models in the checkout."""
+    mlflow_port: int
+    """ZETA_MLFLOW_PORT of the MLflow server that `make up` starts on 127.0.0.1. Default: 5500."""
+    airflow_port: int
+    """ZETA_AIRFLOW_PORT of the Airflow UI that `make up` starts on 127.0.0.1. Default: 8080."""
+    model_port: int
+    """ZETA_MODEL_PORT: the first port tried for a model server on 127.0.0.1. Default: 8100."""
+    tracking_uri: str
+    """MLFLOW_TRACKING_URI. Default: the server above."""
+
+    @property
+    def airflow_url(self) -> str:
+        """Where people look at a DAG run."""
+        return f"http://127.0.0.1:{self.airflow_port}"
+
+
+def load() -> Settings:
+    """Read the settings; ConfigError names a value that does not fit."""
+    home = Path(os.environ.get("ZETA_HOME", ROOT / ".zeta")).resolve()
+    load_dotenv(home / "env", override=False)
+    mlflow_port = _port("ZETA_MLFLOW_PORT", 5500)
+    return Settings(
+        home=home,
+        models=Path(os.environ.get("ZETA_MODELS", ROOT / "models")).resolve(),
+        mlflow_port=mlflow_port,
+        airflow_port=_port("ZETA_AIRFLOW_PORT", 8080),
+        model_port=_port("ZETA_MODEL_PORT", 8100),
+        tracking_uri=os.environ.get("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{mlflow_port}"),
+    )
+
+
+def source_url(source: str) -> str:
+    """Return the SQLAlchemy URL of the database that model.yaml calls ``source``."""
+    return _required(f"ZETA_SOURCE_{_upper(source)}", "an SQLAlchemy URL such as sqlite:////data/rows.db")
+
+
+def alert_url(name: str) -> str:
+    """Return the Apprise URL of the destination that model.yaml calls ``name``."""
+    return _required(f"ZETA_ALERT_{_upper(name)}", "an Apprise URL such as slack://... or json://host/path")
+
+
+def destinations() -> list[str]:
+    """Return every alert destination there is, for when model.yaml cannot be read."""
+    return sorted(name.removeprefix("ZETA_ALERT_") for name in os.environ if name.startswith("ZETA_ALERT_"))
+
+
+def _upper(name: str) -> str:
+    return name.upper().replace("-", "_")
+
+
+def _required(variable: str, expected: str) -> str:
+    value = os.environ.get(variable)
+    if not value:
+        raise ConfigError(
+            f"{variable} is not set; expected {expected}; export it or add it to $ZETA_HOME/env"
+        )
+    return value
+
+
+def _port(variable: str, default: int) -> int:
+    text = os.environ.get(variable, str(default))
+    if not text.isdigit() or not 1 <= int(text) <= 65535:
+        raise ConfigError(f"{variable}={text!r}: expected a port from 1 to 65535")
+    return int(text)

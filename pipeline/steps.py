@@ -1,0 +1,189 @@
+"""The steps of a run, in order: each looks up what is there, does its part, and returns identifiers only.
+
+evaluate >> decide >> (retrain) train >> gate >> (promote) build_image >> roll_out >> announce
+
+A step's answer depends on the registry, the platform and the logical time ``at`` alone, so it can be run again.
+"""
+
+from datetime import datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from pipeline import announcement, data, delivery, detection, evaluation, fingerprint, judgement, training
+from pipeline.adapters.registry import CHALLENGER, CHAMPION, Version
+from pipeline.artifact import Model, manifest
+from pipeline.data import Window
+from pipeline.errors import Permanent
+from pipeline.evaluation import Evaluation, Subject
+from pipeline.verdict import Decision, Gate, Verdict
+from pipeline.workspace import Workspace
+
+Answer = dict[str, Any]
+
+
+def evaluate(work: Workspace, at: datetime) -> Answer:
+    """Score the champion on fresh labelled rows and append to the history of its score."""
+    delivery.reconcile(work)
+    run = work.registry.run(work.config.name, at)
+    champion = work.registry.aliased(work.config.name, CHAMPION)
+    if champion is None:
+        work.registry.record(run, {"champion": ""})
+        return {"run": run, "champion": None, "data_bad": False}
+    found = _score_champion(work, champion, at)
+    score, reference = work.score, float(champion.tag("reference_loss"))
+    work.registry.add_points(
+        champion, found.points, [evaluation.shown(score, point, reference) for point in found.points]
+    )
+    work.registry.write(run, "evaluation.json", msgspec.json.encode(found).decode())
+    metrics = (
+        {}
+        if found.score is None
+        else {"score": found.score, "rows": found.rows, "reference": score.from_loss(reference)}
+    )
+    work.registry.record(run, {"champion": champion.number}, metrics)
+    return {"run": run, "champion": champion.number, "data_bad": bool(found.faults)}
+
+
+def decide(work: Workspace, at: datetime) -> Answer:
+    """Judge the champion from the history of its score."""
+    run = work.registry.run(work.config.name, at)
+    verdict = _decision(work, run, at)
+    work.registry.write(run, "decision.json", msgspec.json.encode(verdict).decode())
+    tags = {"verdict": verdict.outcome, "reasons": "; ".join(verdict.reasons)}
+    work.registry.record(
+        run, tags | dict.fromkeys(verdict.numbers.keys() & {detection.WAITING}, "yes"), verdict.numbers
+    )
+    return {"verdict": str(verdict.outcome), "announce": announcement.pending(work, run, at)}
+
+
+def train(work: Workspace, at: datetime) -> Answer:
+    """Train a challenger and register it; a run that has one already keeps it."""
+    run = work.registry.run(work.config.name, at)
+    made = work.registry.trained_by(work.config.name, run) or _train(work, at, run)
+    work.registry.set_alias(work.config.name, CHALLENGER, made.number)
+    work.registry.record(run, {"challenger": made.number})
+    return {"version": made.number}
+
+
+def gate(work: Workspace, at: datetime) -> Answer:
+    """Compare challenger, champion and baseline on rows that no model has seen; a window is looked at once."""
+    run = work.registry.run(work.config.name, at)
+    challenger = _challenger(work, run)
+    if "gate" not in challenger.tags:
+        judgement.judge(work, run, challenger)
+        challenger = _challenger(work, run)
+    work.registry.record(run, {"gate": challenger.tag("gate")})
+    return {"verdict": challenger.tag("gate")}
+
+
+def build_image(work: Workspace, at: datetime) -> Answer:
+    """Build the challenger's image."""
+    challenger = _challenger(work, work.registry.run(work.config.name, at))
+    return {"version": challenger.number, "digest": delivery.build(work, challenger)}
+
+
+def roll_out(work: Workspace, at: datetime) -> Answer:
+    """Roll the challenger out behind a canary; the alias champion moves only after it was promoted."""
+    run = work.registry.run(work.config.name, at)
+    challenger = _challenger(work, run)
+    verdict = delivery.deliver(work, challenger, at)
+    work.registry.write(run, "rollout.json", msgspec.json.encode(verdict).decode())
+    work.registry.record(run, {"rollout": verdict.outcome})
+    return {"version": challenger.number, "outcome": str(verdict.outcome)}
+
+
+def _score_champion(work: Workspace, champion: Version, at: datetime) -> Evaluation:
+    config, end = work.config, data.matured_end(at, work.config)
+    directory = work.unpacked(champion.tag("digest")) / "model"
+    reference_end, trained_end = int(champion.tag("gate_end")), int(champion.tag("training_end"))
+    known = [point.day + 1 for point in work.registry.points(champion) if point.day < end]
+    since = max([reference_end, *known])
+    window = Window(max(end - data.whole_days(config.evaluation.window), trained_end), end)
+    read = Window(min(window.first, since), end)
+    seen = np.load(directory / "keys.npy", allow_pickle=False)
+    with work.deployed(champion) as subject:
+        rows = data.read(work.source, config, read)
+        scored = evaluation.score_rows(rows, {CHAMPION: subject}, work.score, config, seen, resample=True)
+    profile = training.record(directory).profile
+    return evaluation.evaluate(scored.tallies[CHAMPION], scored.profiles, profile, config, since, window)
+
+
+def _decision(work: Workspace, run: str, at: datetime) -> Verdict:
+    champion = work.registry.run_tags(run).get("champion")
+    newest = max(
+        (_at(one) for one in work.registry.versions(work.config.name) if _at(one) < at), default=None
+    )
+    if not champion:
+        verdict = Verdict(Decision.RETRAIN, ("there is no champion yet",))
+    else:
+        version = work.registry.version(work.config.name, champion)
+        found = msgspec.json.decode(work.registry.read(run, "evaluation.json") or "", type=Evaluation)
+        points = [
+            point for point in work.registry.points(version) if point.day < data.matured_end(at, work.config)
+        ]
+        gate_end = int(version.tag("gate_end"))
+        verdict = detection.decide(
+            [point for point in points if point.day < gate_end], [point for point in points if point.day >= gate_end],
+            found, work.config.degradation, work.config.evaluation.minimum_rows,
+        )  # fmt: skip
+    return detection.cool(verdict, at, newest, work.config.training.cooldown)
+
+
+def _at(version: Version) -> datetime:
+    return datetime.fromisoformat(version.tag("at"))
+
+
+def _train(work: Workspace, at: datetime, run: str) -> Version:
+    config, commit = work.config, work.commit()
+    windows = training.split(config, data.matured_end(at, config))
+    champion = work.registry.aliased(config.name, CHAMPION)
+    usual = training.record(work.unpacked(champion.tag("digest")) / "model").profile if champion else None
+    rows = training.rows(data.read(work.source, config, windows.training), config, windows.training, usual)
+    held_out = list(data.read(work.source, config, windows.gate))
+    seen = np.unique(rows[data.KEY].to_numpy(np.uint64))
+
+    def loss(model: Model) -> float:
+        subject = Subject(model.manifest.features, model.answer)
+        scored = evaluation.score_rows(held_out, {"": subject}, work.score, config, seen)
+        return scored.tallies[""].loss()
+
+    with TemporaryDirectory() as folder:
+        directory = Path(folder) / "model"
+        record = training.train(config, work.own, rows, windows, loss, commit, directory)
+        tags = {
+            "at": at.isoformat(),
+            "training_window": record.training,
+            "training_end": str(windows.training.end),
+            "gate_window": record.gate,
+            "gate_end": str(windows.gate.end),
+            "data": record.data,
+            "fingerprint": fingerprint.digest(manifest(directory).fingerprint),
+        } | ({"commit": commit} if commit else {})
+        made = work.registry.register(config.name, directory, run, tags)
+    seconds = {f"seconds_seed_{seed}": value for seed, value in record.seconds.items()}
+    losses = {f"loss_seed_{seed}": value for seed, value in record.losses.items()}
+    work.registry.record(run, metrics={"training_rows": record.rows} | losses | seconds, params=tags)
+    return made
+
+
+def _challenger(work: Workspace, run: str) -> Version:
+    made = work.registry.trained_by(work.config.name, run)
+    if made is None:
+        raise Permanent(f"{work.config.name}: this run has trained no challenger; run `zeta train` first")
+    return made
+
+
+STEPS = {
+    "evaluate": evaluate,
+    "decide": decide,
+    "train": train,
+    "gate": gate,
+    "build-image": build_image,
+    "roll-out": roll_out,
+}
+GOES_ON = (Decision.RETRAIN, Gate.PROMOTE, Gate.PROMOTE_NOT_RECOVERED)
+"""The verdicts after which a run goes on; with any other it ends."""

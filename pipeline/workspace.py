@@ -1,0 +1,107 @@
+"""A workspace: one model's config and the adapters that its steps use, each built when first asked for."""
+
+import os
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from types import ModuleType
+
+from pipeline import artifact, config, image, scores, settings
+from pipeline.adapters.batch import Batch
+from pipeline.adapters.local import LocalPlatform
+from pipeline.adapters.oci import Layout
+from pipeline.adapters.registry import Registry, Version
+from pipeline.adapters.sql import SqlSource
+from pipeline.config import ModelConfig
+from pipeline.errors import ConfigError
+from pipeline.evaluation import Subject
+from pipeline.rollout import Platform
+from pipeline.settings import ROOT, Settings
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """Everything a step of one model needs."""
+
+    settings: Settings
+    config: ModelConfig
+
+    @cached_property
+    def registry(self) -> Registry:
+        """The MLflow registry."""
+        return Registry(self.settings.tracking_uri)
+
+    @cached_property
+    def source(self) -> SqlSource:
+        """The database with the rows."""
+        return SqlSource(settings.source_url(self.config.data.source))
+
+    @cached_property
+    def images(self) -> Layout:
+        """The images on this machine."""
+        return Layout(self.settings.home / "images")
+
+    @cached_property
+    def platform(self) -> Platform:
+        """Where releases run."""
+        return LocalPlatform(self.settings, self.unpacked)
+
+    @cached_property
+    def own(self) -> ModuleType:
+        """The model's own code, as it is in the models folder."""
+        return artifact.code(self.config.name, self.config.folder / self.config.code)
+
+    @property
+    def score(self) -> scores.Score:
+        """A new instance of the configured score: those that number their classes do so anew."""
+        name = self.config.evaluation.score
+        return scores.get(name, self.config.evaluation.k, self.own if name.startswith("model.") else None)
+
+    def unpacked(self, digest: str) -> Path:
+        """Return the root file system of an image."""
+        return self.images.unpack(image.Digest(digest), self.settings.home / "unpacked")
+
+    @contextmanager
+    def deployed(self, version: Version) -> Iterator[Subject]:
+        """Run a deployed version for batches: its own code from its own image."""
+        root = self.unpacked(version.tag("digest"))
+        with self._batch(root / "model", root / "app") as subject:
+            yield subject
+
+    @contextmanager
+    def candidate(self, version: Version) -> Iterator[tuple[Subject, Path]]:
+        """Run a version that has no image yet, loaded anew from the registry, with the code of this checkout."""
+        with TemporaryDirectory() as folder:
+            directory = self.registry.download(version, Path(folder))
+            with self._batch(directory, self.settings.models.parent) as subject:
+                yield subject, directory
+
+    def commit(self) -> str | None:
+        """Return the commit of this checkout, with '+' when files differ from it; None outside a checkout."""
+        if known := os.environ.get("ZETA_COMMIT"):
+            return known
+        git = ["git", "-C", str(ROOT), "describe", "--always", "--abbrev=40", "--dirty=+", "--exclude=*"]
+        found = subprocess.run(git, capture_output=True, text=True, check=False)
+        return found.stdout.strip() or None
+
+    @contextmanager
+    def _batch(self, directory: Path, app: Path) -> Iterator[Subject]:
+        features = artifact.manifest(directory).features
+        with Batch.of(directory, app) as batch:
+            yield Subject(features, batch.predict)
+
+
+def load(name: str) -> Workspace:
+    """Return the workspace of a model; ConfigError when there is no such model or its model.yaml has faults."""
+    found = settings.load()
+    path = found.models / name / "model.yaml"
+    if not path.is_file():
+        known = [known.parent.name for known in config.paths(found.models)]
+        raise ConfigError(
+            f"no model {name!r} in {found.models}; expected one of {known}, or `zeta new {name}`"
+        )
+    return Workspace(found, config.load(path))
