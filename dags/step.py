@@ -1,4 +1,4 @@
-"""The tasks of a model's DAG: each runs one ``zeta`` command in the jobs environment, so Airflow imports no model code."""
+"""The tasks of a DAG: each runs one ``zeta`` command in the jobs environment, so Airflow imports no model code."""
 
 import json
 import os
@@ -10,7 +10,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-from airflow.sdk import BaseOperator, SkipMixin
+from airflow.sdk import BaseOperator, SkipMixin, conf
 from airflow.sdk.exceptions import (
     AirflowException,
     AirflowFailException,
@@ -20,16 +20,16 @@ from airflow.sdk.exceptions import (
 
 COMMAND = os.environ.get("ZETA_COMMAND", str(Path(__file__).resolve().parent.parent / ".venv/bin/zeta"))
 TRY_AGAIN = (75, -signal.SIGTERM)
-"""Exit codes that a retry may mend: Temporary, and a step that was stopped from outside."""
+"""Exit codes after which a retry may succeed: Temporary's, and that of a command that was stopped."""
 ERROR_LINES = 20
-"""How much of the end of a failed step's log is the error's text."""
+"""How much of the end of a command's log is the text of its error."""
 
 
 class Step(BaseOperator, SkipMixin):
-    """Run ``zeta STEP MODEL --at TIME``; its last line on stdout is the answer, a JSON object, kept as XCom.
+    """Run ``zeta STEP MODEL --at TIME``. Its last line on stdout, a JSON object, is the answer and kept as XCom.
 
-    ``goes_on`` are the verdicts with which the DAG goes on; with any other the next task is skipped.
-    Exit code 75 is tried again, any other fails the task for good; XCom ``error`` then holds the log's end.
+    ``goes_on`` are the verdicts with which the DAG goes on; with any other the next task is skipped. A task whose
+    command fails keeps the end of its log as XCom ``error``; only the exit codes of TRY_AGAIN are tried again.
     """
 
     inherits_from_skipmixin = True
@@ -37,12 +37,12 @@ class Step(BaseOperator, SkipMixin):
     def __init__(self, *, model: str, goes_on: Collection[str] = (), **settings: Any) -> None:
         super().__init__(**settings)
         self.model = model
-        self.goes_on = sorted(goes_on)
+        self.goes_on = goes_on
         self._process: subprocess.Popen[str] | None = None
 
     def execute(self, context: Any) -> dict[str, Any]:
         """Run the step; return its answer."""
-        answer = self.run(context, self.task_id.replace("_", "-"))
+        answer = self.run_command(context, command_name(self.task_id))
         if self.goes_on and answer["verdict"] not in self.goes_on:
             context["ti"].xcom_push("return_value", answer)
             self.skip(context["ti"], self.get_direct_relatives(upstream=False))
@@ -53,28 +53,32 @@ class Step(BaseOperator, SkipMixin):
         if self._process:
             self._process.terminate()
 
-    def run(self, context: Any, step: str, *options: str) -> dict[str, Any]:
-        """Run one command for the run's logical date, its log lines in the task's log; return its answer."""
-        run = context["dag_run"]
+    def run_command(self, context: Any, step: str, *options: str) -> dict[str, Any]:
+        """Run one command for the time that the run stands for; return its answer."""
+        ti, run = context["ti"], context["dag_run"]
         at = (run.logical_date or run.run_after).isoformat()
+        link = f"{conf.get('api', 'base_url', fallback='')}/dags/{self.dag_id}/runs/{run.run_id}"
         tail: deque[str] = deque(maxlen=ERROR_LINES)
         try:
-            code, output = self._follow([COMMAND, step, self.model, "--at", at, *options], tail)
+            code, output = self._follow([COMMAND, step, self.model, "--at", at, *options], link, tail)
         except AirflowTaskTimeout as timeout:
-            tail.append(f"stopped: {step} took longer than {self.execution_timeout}")
-            context["ti"].xcom_push("error", "\n".join(tail))
+            tail.append(f"{step} was stopped: it took longer than {self.execution_timeout}")
+            ti.xcom_push("error", "\n".join(tail))
             raise AirflowFailException(tail[-1]) from timeout
         if code:
-            context["ti"].xcom_push("error", "\n".join(tail))
+            ti.xcom_push("error", "\n".join(tail))
             failure = AirflowException if code in TRY_AGAIN else AirflowFailException
             raise failure(f"zeta {step} {self.model}: exit code {code}")
-        return json.loads(output.splitlines()[-1])
+        answer: dict[str, Any] = json.loads(output.splitlines()[-1])
+        return answer
 
-    def _follow(self, argv: list[str], tail: deque[str]) -> tuple[int, str]:
+    def _follow(self, argv: list[str], link: str, tail: deque[str]) -> tuple[int, str]:
+        """Run a command, what it says on stderr in the task's log; return its exit code and its stdout."""
         self.log.info("%s", " ".join(argv))
+        environment = os.environ | {"ZETA_AIRFLOW_RUN": link}
         with tempfile.TemporaryFile("w+", encoding="utf-8") as output:
             self._process = subprocess.Popen(
-                argv, stdout=output, stderr=subprocess.PIPE, text=True, encoding="utf-8", errors="replace"
+                argv, env=environment, stdout=output, stderr=subprocess.PIPE, encoding="utf-8", errors="replace"
             )
             try:
                 for line in self._process.stderr or ():
@@ -89,18 +93,23 @@ class Step(BaseOperator, SkipMixin):
 
 
 class Announce(Step):
-    """Say how the run ended, when there is something to say; fail when a task failed, so that the run is red."""
+    """Say how the run ended when there is something to say; fail when a task failed, so that the run is red."""
 
     def execute(self, context: Any) -> dict[str, Any]:
-        """Announce a failed task, or what came of a retraining, or what ``decide`` has to say; else skip."""
+        """Announce a failed task, what came of a retraining, or what ``decide`` found worth it; else skip."""
         ti = context["ti"]
         states = ti.get_task_states(dag_id=self.dag_id, run_ids=[ti.run_id])[ti.run_id]
         failed = next((task for task, state in states.items() if state == "failed"), None)
         if failed:
-            error = ti.xcom_pull(task_ids=failed, key="error") or "it was killed; the task's log says more"
-            self.run(context, "announce", "--failed", failed.replace("_", "-"), "--error", error)
+            error = ti.xcom_pull(task_ids=failed, key="error") or "it gave no reason; the task's log says more"
+            self.run_command(context, "announce", "--failed", command_name(failed), "--error", error)
             raise AirflowFailException(f"{failed} failed: {error}")
         decided = ti.xcom_pull(task_ids="decide") or {}
         if states.get("train") != "success" and not decided.get("announce"):
             raise AirflowSkipException(f"nothing to say: {decided.get('verdict')}")
-        return self.run(context, "announce")
+        return self.run_command(context, "announce")
+
+
+def command_name(task: str) -> str:
+    """Return the command of a task: build_image -> build-image."""
+    return task.replace("_", "-")

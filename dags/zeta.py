@@ -32,8 +32,8 @@ def model_dag(path: Path, dag_id: str) -> DAG:
         doc = f"{path.name} has faults:\n\n```\n{error}\n```"
         return _dag(dag_id, name, ["evaluate", "announce"], "0 * * * *", "UTC", "zeta", "broken", doc)
     doc = (
-        f"**{name}** ({model.task}) of {model.owner}: {model.evaluation.score} on rows of `{model.data.source}`, "
-        f"a drop of {model.degradation.smallest_drop:g} retrains it. Pages go to: {', '.join(model.alerts) or 'nobody'}."
+        f"**{name}** of {model.owner}: {model.task}, {model.evaluation.score} on rows of `{model.data.source}`. "
+        f"A drop of {model.degradation.smallest_drop:g} retrains it. Pages: {', '.join(model.alerts) or 'nobody'}."
     )
     return _dag(dag_id, name, list(HOURS), model.schedule, model.timezone, model.owner, model.task, doc)
 
@@ -42,7 +42,7 @@ def _dag(dag_id: str, name: str, tasks: list[str], cron: str, zone: str, owner: 
     with DAG(
         dag_id,
         schedule=CronTriggerTimetable(cron, timezone=zone),
-        start_date=pendulum.datetime(2000, 1, 1, tz=zone),
+        start_date=pendulum.datetime(1970, 1, 1, tz=zone),
         catchup=False,
         max_active_runs=1,
         tags=[tag, owner],

@@ -4,7 +4,6 @@ from dataclasses import dataclass, field
 
 from pipeline.comparison import Difference
 from pipeline.config import GateRules
-from pipeline.tally import Group
 from pipeline.verdict import Gate, Verdict
 
 # A slice with fewer rows says nothing about a model; it is shown, not judged.
@@ -25,7 +24,7 @@ class Evidence:
     baseline: Difference
     champion: Difference | None = None
     first_loss: float | None = None
-    slices: dict[Group, Difference] = field(default_factory=dict)
+    slices: dict[str, Difference] = field(default_factory=dict)
     golden: tuple[str, ...] = ()
 
 
@@ -62,10 +61,10 @@ def _against(evidence: Evidence, rules: GateRules) -> tuple[str, ...]:
     if not evidence.baseline.low > rules.baseline_margin:
         margin = rules.baseline_margin
         reasons.append(_not_better("the simple baseline", evidence.baseline, margin, rules.confidence))
-    for (column, value), gain in evidence.slices.items():
+    for name, gain in evidence.slices.items():
         if is_worse(gain, rules):
             reasons.append(
-                f"slice {column} = {value}: worse by {-gain.estimate:.3f} on {gain.rows} rows, "
+                f"slice {name}: worse by {-gain.estimate:.3f} on {gain.rows} rows, "
                 f"at most {rules.slice_margin:.3f} is allowed"
             )
     return tuple(reasons)

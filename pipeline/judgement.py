@@ -121,7 +121,7 @@ def _judgement(
         baseline=difference(score, sums[BASELINE], new, rules.confidence),
         champion=difference(score, sums[CHAMPION], new, rules.confidence) if champion else None,
         first_loss=None if first_loss is None else float(first_loss),
-        slices={group: _between(tallies, days, group, rules.confidence) for group in groups},
+        slices={" = ".join(group): _between(tallies, days, group, rules.confidence) for group in groups},
         golden=case.golden,
     )
     verdict = gate.judge(
@@ -130,7 +130,7 @@ def _judgement(
     return Judgement(
         verdict, evidence, challenger.number, champion.number if champion else None,
         {name: _value(score, total) for name, total in sums.items()},
-        [_slice(score, tallies, days, group, evidence.slices[group], rules) for group in groups], case.record,
+        [_slice(score, tallies, days, group, evidence.slices[" = ".join(group)], rules) for group in groups], case.record,
     )  # fmt: skip
 
 

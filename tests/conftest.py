@@ -19,28 +19,16 @@ def postgres_url() -> Iterator[str]:
     if root and subprocess.run(["id", "postgres"], capture_output=True).returncode:
         pytest.skip("PostgreSQL refuses to run as root and there is no user 'postgres'")
     run_as = ["runuser", "-u", "postgres", "--"] if root else []
-    # Not below pytest's own directory: that one is closed to the user postgres.
-    with tempfile.TemporaryDirectory(prefix="zeta-postgres-") as folder, socket.socket() as free:
-        if root:
-            shutil.chown(folder, "postgres")
+    with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-        free.close()
-        control = [*run_as, binaries / "pg_ctl", "-D", f"{folder}/data", "-w", "-s"]
+    # Not below pytest's own directory: that one is closed to the user postgres.
+    with tempfile.TemporaryDirectory(prefix="zeta-postgres-") as folder:
+        if root:
+            shutil.chown(folder, "postgres")
+        initdb = f"{binaries}/initdb -D {folder}/data -A trust -U zeta -E UTF8 --no-locale --no-sync".split()
+        control = [*run_as, f"{binaries}/pg_ctl", "-D", f"{folder}/data", "-w", "-s"]
         options = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={folder} -c fsync=off"
-        initdb = [
-            binaries / "initdb",
-            "-D",
-            f"{folder}/data",
-            "-A",
-            "trust",
-            "-U",
-            "zeta",
-            "-E",
-            "UTF8",
-            "--no-locale",
-            "-N",
-        ]
         subprocess.run([*run_as, *initdb], check=True, stdout=subprocess.DEVNULL, cwd=folder)
         subprocess.run([*control, "-l", f"{folder}/log", "-o", options, "start"], check=True, cwd=folder)
         try:

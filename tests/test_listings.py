@@ -4,12 +4,8 @@ import unicodedata
 from datetime import UTC, date, datetime, timedelta
 
 import numpy as np
-import pandas as pd
 import pytest
 import sqlalchemy as sa
-from sklearn.feature_extraction.text import TfidfVectorizer
-from sklearn.linear_model import SGDClassifier
-from sklearn.pipeline import make_pipeline
 
 from pipeline.components.japanese import words_and_pairs
 from pipeline.components.labels import split
@@ -23,7 +19,9 @@ YEAR = timedelta(days=365)
 
 
 def frame(start, days, per_day, seed=SEED):
-    return pd.concat(rows(start, start + timedelta(days=days), per_day, seed), ignore_index=True)
+    from pandas import concat
+
+    return concat(rows(start, start + timedelta(days=days), per_day, seed), ignore_index=True)
 
 
 @pytest.fixture(scope="module")
@@ -32,10 +30,12 @@ def month():
 
 
 def test_a_day_is_the_same_whatever_range_it_is_asked_in():
+    from pandas.testing import assert_frame_equal
+
     day = MONDAY + timedelta(days=40)
     alone = frame(day, 1, 200)
     within = list(rows(MONDAY, MONDAY + timedelta(days=60), 200, SEED))[40]
-    pd.testing.assert_frame_equal(alone, within)
+    assert_frame_equal(alone, within)
     assert not alone.equals(frame(day, 1, 200, seed=SEED + 1))
     assert list(rows(day, day, 200, SEED)) == []
 
@@ -120,6 +120,10 @@ def hobby_rows(start, days):
 
 def fitted(end):
     """A model of some 120 leaves, trained on the season before ``end``."""
+    from sklearn.feature_extraction.text import TfidfVectorizer
+    from sklearn.linear_model import SGDClassifier
+    from sklearn.pipeline import make_pipeline
+
     listings = hobby_rows(end - timedelta(days=90), 90)
     model = make_pipeline(
         TfidfVectorizer(analyzer=words_and_pairs, min_df=2),

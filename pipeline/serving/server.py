@@ -55,6 +55,7 @@ class _Server(uvicorn.Server):
                 timeout_graceful_shutdown=max(1, round(grace / 2)),
             )
         )
+        self.unfinished = 0
         self._app = app
         self._idle_seconds = grace / 2
 
@@ -78,6 +79,7 @@ class _Server(uvicorn.Server):
         while self.server_state.connections and loop.time() < deadline:
             await asyncio.sleep(0.02)
         await super().shutdown(sockets)
+        self.unfinished = self._app.in_flight
 
 
 def serve(
@@ -104,10 +106,11 @@ def serve(
         sockets.append(listeners.shared)
     for listener in sockets:
         _LOG.info("%s version %s on %s port %d", release.manifest.name, version or "-", *listener.getsockname()[:2])
-    _Server(app, grace).run(sockets)
-    if app.in_flight:
-        _LOG.error("%d requests did not end within %s seconds", app.in_flight, grace)
-        logging.shutdown()
+    server = _Server(app, grace)
+    server.run(sockets)
+    if server.unfinished:
+        _LOG.error("%d requests did not end within %s seconds", server.unfinished, grace)
+        # Python would wait for the thread in which the model still works.
         os._exit(0)
 
 

@@ -109,3 +109,10 @@ def titles(serve):
 def prices(serve):
     with serve("prices") as server:
         yield server
+
+
+@pytest.fixture(scope="module")
+def slow(serve):
+    """A server of the slow model that takes two requests at a time."""
+    with serve("slow", "--max-in-flight", "2") as server:
+        yield server

@@ -1,5 +1,7 @@
 """What a server answers: predictions, and one clear sentence for whatever does not fit."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import httpx
 import pytest
 
@@ -81,7 +83,7 @@ def test_label_sets_are_answered_as_lists_and_counted_by_label(serve, images):
         (b"", "the body is not JSON: "),
         (b'{"inputs": {"title": ["x"], "weight": [NaN]}}', "the body is not JSON: "),
         (b'{"inputs": {"title": ["\xff"], "weight": [1]}}', "the body is not JSON: "),
-        (b"[" * 100_000, "the body is not JSON: "),
+        (b'{"id": ' + b"[" * 100_000, "the body is not JSON: "),
         (b'{"inputs": {"title": ["x"], "weight": [1e999]}}', "the body does not fit: Number out of range"),
         (b"[1, 2]", "the body does not fit: Expected `object`, got `array`"),
         (b'{"instances": "x"}', "the body does not fit: Expected `object | array | null`, got `str`"),
@@ -139,17 +141,14 @@ def chunks_of(total, chunk=b" " * 65536):
 
 
 @pytest.mark.parametrize("streamed", [True, False], ids=["streamed", "content-length"])
-def test_a_body_of_100_mb_is_refused_and_not_held(serve, streamed):
-    with serve("titles") as server:
-        server.http.post("/invocations", json={"inputs": {"title": TEXTS}})
-        before = server.memory()
-        content = chunks_of(100 * 2**20) if streamed else b" " * (100 * 2**20)
-        reply = server.http.post("/invocations", content=content)
-        assert reply.status_code == 413
-        assert reply.json() == {"error": "the body is too large; expected at most 16777216 bytes"}
-        assert server.memory() - before < 40 * 2**20
-        again = server.http.post("/invocations", json={"inputs": {"title": TEXTS}})
-        assert again.status_code == 200
+def test_a_body_of_100_mb_is_refused_and_not_held(titles, streamed):
+    before = titles.memory()
+    content = chunks_of(100 * 2**20) if streamed else b" " * (100 * 2**20)
+    reply = titles.http.post("/invocations", content=content)
+    assert reply.status_code == 413
+    assert reply.json() == {"error": "the body is too large; expected at most 16777216 bytes"}
+    assert titles.memory() - before < 40 * 2**20
+    assert titles.http.post("/invocations", json={"inputs": {"title": TEXTS}}).status_code == 200
 
 
 def test_other_paths_and_methods_are_refused(titles):
@@ -196,35 +195,26 @@ def test_metrics_count_requests_rows_and_labels(serve):
         assert server.metric("zeta_model_errors_total") == 0
 
 
-def test_an_exception_of_the_model_is_told_counted_and_logged_and_the_server_goes_on(serve):
-    with serve("slow") as server:
-        reply = server.http.post("/invocations", json={"inputs": {"seconds": [-1]}})
-        assert reply.status_code == 500
-        assert reply.json() == {"error": "the model failed on this request: ArithmeticError: time runs forward"}
-        assert server.metric("zeta_model_errors_total") == 1
-        assert "Traceback" in server.log.read_text()
-        assert server.http.post("/invocations", json={"inputs": {"seconds": [0]}}).json() == {"predictions": [0.0]}
+def test_an_exception_of_the_model_is_told_counted_and_logged_and_the_server_goes_on(slow):
+    reply = slow.http.post("/invocations", json={"inputs": {"seconds": [-1]}})
+    assert reply.status_code == 500
+    assert reply.json() == {"error": "the model failed on this request: ArithmeticError: time runs forward"}
+    assert slow.metric("zeta_model_errors_total") == 1
+    assert "Traceback" in slow.log.read_text()
+    assert slow.http.post("/invocations", json={"inputs": {"seconds": [0]}}).json() == {"predictions": [0.0]}
 
 
-def test_health_answers_while_the_model_works_and_more_requests_than_allowed_are_sent_away(serve):
-    with serve("slow", "--max-in-flight", "2") as server:
-        import threading
+def test_health_answers_while_the_model_works_and_more_requests_than_allowed_are_sent_away(slow):
+    def ask(_):
+        return httpx.post(f"http://127.0.0.1:{slow.port}/invocations", json=body, trust_env=False, timeout=30)
 
-        replies = []
-        ask = {"json": {"inputs": {"seconds": [1.5]}}}
-        url = f"http://127.0.0.1:{server.port}/invocations"
-        threads = [
-            threading.Thread(target=lambda: replies.append(httpx.post(url, **ask, trust_env=False, timeout=30)))
-            for _ in range(5)
-        ]
-        for thread in threads:
-            thread.start()
-        while len(replies) < 3:
-            assert server.http.get("/v2/health/ready").status_code == 200
-            assert server.http.get("/metrics").status_code == 200
-        assert len(replies) == 3
-        assert {reply.status_code for reply in replies} == {503}
-        assert {reply.headers["retry-after"] for reply in replies} == {"1"}
-        for thread in threads:
-            thread.join()
-        assert sorted(reply.status_code for reply in replies) == [200, 200, 503, 503, 503]
+    body = {"inputs": {"seconds": [1.5]}}
+    with ThreadPoolExecutor(5) as clients:
+        asked = [clients.submit(ask, number) for number in range(5)]
+        while sum(one.done() for one in asked) < 3:
+            assert slow.http.get("/v2/health/ready").status_code == 200
+            assert slow.http.get("/metrics").status_code == 200
+        refused = [one.result() for one in asked if one.done()]
+        assert [reply.status_code for reply in refused] == [503] * 3
+        assert {reply.headers["retry-after"] for reply in refused} == {"1"}
+    assert sorted(one.result().status_code for one in asked) == [200, 200, 503, 503, 503]

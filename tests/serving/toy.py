@@ -80,7 +80,8 @@ def prices(root):
 
     rows = [{"title": title, "weight": float(len(title))} for title in TITLES]
     estimator = _fitted(DecisionTreeRegressor(random_state=0), rows, np.arange(len(rows)) * 100.0)
-    return _image(root, "prices", "regression", ["japanese"], estimator, rows[:3])
+    trusted = ["sklearn.tree._tree.Tree"]
+    return _image(root, "prices", "regression", ["japanese"], estimator, rows[:3], trusted)
 
 
 def slow(root):
