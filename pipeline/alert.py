@@ -73,7 +73,7 @@ _PROMOTED = ("It was promoted.", "Version {version} serves now.")
 _WORDS = {
     Kind.GATE_REJECTED: _Words(
         "the challenger did not pass the gate",
-        "The gate rejected {challenger}.",
+        "The gate did not pass {challenger}.",
         _UNTOUCHED,
         "open the report to see where the challenger loses, change models/{model} and try it with "
         "`zeta check {model}`; the next run trains again.",

@@ -29,9 +29,7 @@ def announce(name: str, at: datetime, failed: str | None = None, error: str | No
     try:
         work = workspace.load(name)
     except ConfigError as broken:
-        notifier.send(
-            alert.build(Kind.CONFIG_BROKEN, Outcome(name, at, error=str(broken))), settings.destinations()
-        )
+        notifier.send(alert.build(Kind.CONFIG_BROKEN, Outcome(name, at, error=str(broken))), settings.destinations())
         return {"page": str(Kind.CONFIG_BROKEN)}
     run = work.registry.run(name, at)
     known = _open(work)
@@ -73,9 +71,7 @@ def _kind(work: Workspace, run: str, at: datetime, known: Trouble | None) -> Kin
     if rolled := tags.get("rollout"):
         if rolled != Rollout.PROMOTED:
             return Kind.ROLLED_BACK if rolled == Rollout.ROLLED_BACK else Kind.HELD
-        return (
-            Kind.PROMOTED_NOT_RECOVERED if tags.get("gate") == Gate.PROMOTE_NOT_RECOVERED else Kind.PROMOTED
-        )
+        return Kind.PROMOTED_NOT_RECOVERED if tags.get("gate") == Gate.PROMOTE_NOT_RECOVERED else Kind.PROMOTED
     if judged := tags.get("gate"):
         return lasting if Gate(judged).passed else Kind.GATE_REJECTED
     if tags.get("verdict") == Decision.DATA_BAD:
@@ -105,11 +101,9 @@ def _outcome(work: Workspace, run: str, at: datetime, failed: str | None, error:
     decided = _decoded(read(run, "decision.json"), Verdict)
     last = rolled or (judged.verdict if judged else None) or decided
     champion = work.registry.aliased(config.name, CHAMPION)
-    gain = judged.evidence.champion if judged else None
+    gain = judged.evidence.gains.get(CHAMPION) if judged else None
     reference = work.score.from_loss(float(champion.tag("reference_loss"))) if champion else None
-    slices = (
-        [Slice(one.column, one.value, one.score, None, one.rows) for one in found.slices] if found else []
-    )
+    slices = [Slice(one.column, one.value, one.score, None, one.rows) for one in found.slices] if found else []
     return Outcome(
         model=config.name,
         at=at,
@@ -120,9 +114,7 @@ def _outcome(work: Workspace, run: str, at: datetime, failed: str | None, error:
         score_name=config.evaluation.score,
         better=work.score.better,
         score=found.score if found else None,
-        interval=(found.low, found.high)
-        if found and found.low is not None and found.high is not None
-        else None,
+        interval=(found.low, found.high) if found and found.low is not None and found.high is not None else None,
         reference=reference,
         challenger_score=judged.scores.get(CHALLENGER) if judged else None,
         difference=gain.estimate if gain else None,

@@ -21,11 +21,13 @@ from pipeline.errors import ConfigError, Permanent
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-# What a model file may hold beyond scikit-learn, numpy and scipy, which skops trusts by itself.
+# What a model file may hold beyond what skops trusts by itself: scikit-learn, numpy, most of scipy.
 TRUSTED = (
     "pipeline.components.japanese.tokens",
     "pipeline.components.japanese.words_and_pairs",
     "pipeline.components.labels.LabelSets",
+    "pipeline.components.retrieval.NearestTitles",
+    "scipy.sparse._csr.csr_matrix",
 )
 Kind = Literal["string", "number"]
 

@@ -31,7 +31,7 @@ _VARIABLES = {
     _BAD: "var(--bad)",
 }
 _TEXT = 11
-_RIGHT, _TOP, _BOTTOM = 34, 20, 26
+_TOP, _BOTTOM = 20, 26
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class ScoredDay:
 
 def score_over_time(points: Sequence[ScoredDay], alarm: date | None, summary: str, width: int) -> str:
     """Draw each champion's score with its interval, its reference (dashed) and the alarm (dotted)."""
-    canvas = _Canvas("score", summary, width, height=230, left=46)
+    canvas = _Canvas("score", summary, width, height=230, left=46, right=34)
     first, last = points[0].day.toordinal(), points[-1].day.toordinal()
     pad = max(0.5, (last - first) / 50)
     canvas.axes.set_xlim(first - pad, last + pad)
@@ -66,7 +66,7 @@ def score_over_time(points: Sequence[ScoredDay], alarm: date | None, summary: st
         x = alarm.toordinal()
         canvas.axes.axvline(x, color=_BAD, linewidth=1.5, linestyle=":")
         late = x > (first + last) / 2
-        canvas.text(x, 0.03, " alarm ", "y", color=_BAD, ha="right" if late else "left")
+        canvas.text(x, 0.03, "\u00a0alarm\u00a0", "y", color=_BAD, ha="right" if late else "left")
     ticks = {round(first + (last - first) * i / (width // 140)) for i in range(width // 140 + 1)}
     canvas.finish_axis("y", None)
     canvas.axes.set_xticks(sorted(ticks), [date.fromordinal(tick).isoformat() for tick in sorted(ticks)])
@@ -86,7 +86,7 @@ def _draw_champion(axes: "Axes", points: list[ScoredDay], pad: float) -> None:
 
 def gain(gain: "Difference", needed: float, summary: str, width: int) -> str:
     """Draw the challenger's gain with both its bounds against what is needed."""
-    canvas = _Canvas("gain", summary, width, height=110, left=_RIGHT)
+    canvas = _Canvas("gain", summary, width, height=110)
     known = [needed, gain.low, gain.high]
     room = max(max(known) - min(known), 1e-9) * 0.2
     canvas.axes.set_xlim(min(known) - room, max(known) + room)
@@ -96,8 +96,8 @@ def gain(gain: "Difference", needed: float, summary: str, width: int) -> str:
     canvas.axes.hlines(0.5, gain.low, gain.high, color=_CHALLENGER, linewidth=2)
     canvas.axes.vlines([gain.low, gain.high], 0.38, 0.62, color=_CHALLENGER, linewidth=2)
     canvas.axes.plot([gain.estimate], [0.5], "D", color=_CHALLENGER, markersize=8)
-    canvas.text(needed, 1.05, "not enough  ", "y", ha="right", color=_MUTED)
-    canvas.text(needed, 1.05, "  better", "y", color=_MUTED)
+    canvas.text(needed, 1.05, "too low\u00a0\u00a0", "y", ha="right", color=_MUTED)
+    canvas.text(needed, 1.05, "\u00a0\u00a0enough", "y", color=_MUTED)
     canvas.finish_axis("x", "+")
     canvas.axes.set_yticks([])
     return canvas.svg()
@@ -105,14 +105,14 @@ def gain(gain: "Difference", needed: float, summary: str, width: int) -> str:
 
 def dots(slices: Sequence[Slice], better: Better, margin: float | None, summary: str, width: int) -> str:
     """Draw a row for each slice: champion (ring), challenger (diamond), what the margin allows (bar)."""
-    canvas = _Canvas("slices", summary, width, height=38 * len(slices) + _TOP + _BOTTOM, left=_RIGHT)
+    canvas = _Canvas("slices", summary, width, height=44 * len(slices) + _TOP + _BOTTOM)
     canvas.axes.set_ylim(len(slices) - 0.3, -0.5)
     for y, one in enumerate(slices):
-        canvas.text(0, y - 0.25, _fit(f"{one.column} = {one.value}", 34), "x", color=_INK)
+        canvas.text(0, y - 0.12, _fit(f"{one.column} = {one.value}", 34), "x", color=_INK)
         if one.outside:
-            canvas.text(1, y - 0.25, "outside", "x", color=_BAD, ha="right", fontweight="bold")
-        _draw_slice(canvas.axes, y + 0.15, one, (margin or 0) * (1 if better == "lower" else -1))
-    canvas.axes.margins(x=0.05)
+            canvas.text(1, y - 0.12, "outside", "x", color=_BAD, ha="right", fontweight="bold")
+        _draw_slice(canvas.axes, y + 0.2, one, (margin or 0) * (1 if better == "lower" else -1))
+    canvas.axes.margins(x=0.07)
     canvas.finish_axis("x", None)
     canvas.axes.set_yticks([])
     return canvas.svg()
@@ -140,12 +140,12 @@ def _fit(text: str, units: int) -> str:
 class _Canvas:
     """One pair of axes. Its words never reach matplotlib, which would lay them out with fonts of its own."""
 
-    def __init__(self, name: str, summary: str, width: int, height: int, left: int) -> None:
+    def __init__(self, name: str, summary: str, width: int, height: int, left: int = 4, right: int = 4) -> None:
         from matplotlib.figure import Figure
 
         self.name, self.summary, self.width, self.height = name, summary, width, height
         self._words: list[str] = []
-        inner = (width - left - _RIGHT, height - _TOP - _BOTTOM)
+        inner = (width - left - right, height - _TOP - _BOTTOM)
         self.figure = Figure(figsize=(width / 72, height / 72))
         self.axes = self.figure.add_axes(
             (left / width, _BOTTOM / height, inner[0] / width, inner[1] / height), frameon=False

@@ -1,23 +1,35 @@
-"""The command line: ``zeta``. Each step prints one JSON object, identifiers only; what people read goes to stderr."""
+"""The command line: ``zeta``. A step prints one JSON object, identifiers only; the rest goes to stderr."""
 
 import json
 import logging
 import os
 import sys
 from collections.abc import Callable
-from datetime import UTC, datetime
-from typing import Annotated, Any
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Annotated
 
 import typer
 
-from pipeline.errors import ConfigError, ZetaError
+from pipeline.errors import ConfigError, Permanent, ZetaError
 
+# Heavy modules are imported by the command that needs them: every task of a run starts a process.
 app = typer.Typer(
-    no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
     help="Keeps a fleet of supervised models healthy in production.",
-)  # fmt: skip
-Name = Annotated[str, typer.Argument(help="the model: a folder in models/", show_default=False)]
-At = Annotated[str, typer.Option(help="the logical time, ISO 8601; now when left out")]
+)
+Name = Annotated[str, typer.Argument(help="The model: a folder in models/.", show_default=False)]
+At = Annotated[str, typer.Option(help="The logical time, ISO 8601.", show_default="now")]
+STEPS = {
+    "evaluate": "Score the champion on fresh labelled rows.",
+    "decide": "Judge the champion: keep, retrain, data_bad or insufficient.",
+    "train": "Train a challenger and register it.",
+    "gate": "Compare challenger, champion and simple baseline on rows that none has seen.",
+    "build-image": "Build the image of a challenger that passed the gate.",
+    "roll-out": "Roll the challenger out behind a canary, then move the alias champion.",
+}
 
 
 def main() -> None:
@@ -33,12 +45,6 @@ def main() -> None:
         sys.exit(error.exit_code)
 
 
-def _step(function: Callable[..., dict[str, Any]], name: str, at: str, **options: Any) -> None:
-    from pipeline import workspace
-
-    print(json.dumps(function(workspace.load(name), moment(at), **options)))
-
-
 def moment(text: str) -> datetime:
     """Return a time with its zone (UTC when none is given); now for no text."""
     try:
@@ -48,60 +54,27 @@ def moment(text: str) -> datetime:
     return found if found.tzinfo else found.replace(tzinfo=UTC)
 
 
-@app.command(rich_help_panel="Steps")
-def evaluate(name: Name, at: At = "") -> None:
-    """Score the champion on fresh labelled rows."""
-    from pipeline import steps
+def _step(step: str) -> Callable[..., None]:
+    def command(name: Name, at: At = "") -> None:
+        from pipeline import steps, workspace
 
-    _step(steps.evaluate, name, at)
+        work = workspace.load(name)
+        with work.alone():
+            print(json.dumps(steps.STEPS[step](work, moment(at))))
 
-
-@app.command(rich_help_panel="Steps")
-def decide(name: Name, at: At = "") -> None:
-    """Judge the champion: keep, retrain, data_bad or insufficient."""
-    from pipeline import steps
-
-    _step(steps.decide, name, at)
+    return command
 
 
-@app.command(rich_help_panel="Steps")
-def train(name: Name, at: At = "") -> None:
-    """Train a challenger and register it."""
-    from pipeline import steps
-
-    _step(steps.train, name, at)
+for _name, _help in STEPS.items():
+    app.command(_name, help=_help, rich_help_panel="Steps of a run")(_step(_name))
 
 
-@app.command(rich_help_panel="Steps")
-def gate(name: Name, at: At = "") -> None:
-    """Compare challenger, champion and simple baseline on unseen rows."""
-    from pipeline import steps
-
-    _step(steps.gate, name, at)
-
-
-@app.command(rich_help_panel="Steps")
-def build_image(name: Name, at: At = "") -> None:
-    """Build the image of the challenger."""
-    from pipeline import steps
-
-    _step(steps.build_image, name, at)
-
-
-@app.command(rich_help_panel="Steps")
-def roll_out(name: Name, at: At = "") -> None:
-    """Roll the challenger out behind a canary."""
-    from pipeline import steps
-
-    _step(steps.roll_out, name, at)
-
-
-@app.command(rich_help_panel="Steps")
+@app.command(rich_help_panel="Steps of a run")
 def announce(
     name: Name,
     at: At = "",
-    failed: Annotated[str, typer.Option(help="the step that failed")] = "",
-    error: Annotated[str, typer.Option(help="what it said")] = "",
+    failed: Annotated[str, typer.Option(help="The step that failed.", show_default=False)] = "",
+    error: Annotated[str, typer.Option(help="What it said.", show_default=False)] = "",
 ) -> None:
     """Page the on-call when there is news."""
     from pipeline import announcement
@@ -111,7 +84,110 @@ def announce(
 
 @app.command()
 def run(name: Name, at: At = "") -> None:
-    """Do all steps of one run, as the scheduler would."""
+    """Do all the steps of one run, as the scheduler does."""
     from pipeline import morning
 
     print(json.dumps(morning.run(name, moment(at))))
+
+
+@app.command()
+def status(
+    names: Annotated[list[str] | None, typer.Argument(help="Models.", show_default="all")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="For scripts.")] = False,
+) -> None:
+    """Show how every model stands."""
+    from rich.console import Console
+
+    from pipeline import fleet
+
+    found = fleet.standings(names or [], datetime.now(UTC))
+    if as_json:
+        print(json.dumps(fleet.as_json(found), ensure_ascii=False))
+    else:
+        Console().print(fleet.table(found))
+
+
+@app.command()
+def rollback(name: Name) -> None:
+    """Bring the previous champion back; the two change places."""
+    from pipeline import delivery, workspace
+    from pipeline.verdict import Rollout
+
+    work = workspace.load(name)
+    with work.alone():
+        verdict = delivery.rollback(work, datetime.now(UTC))
+    print(f"{name}: {verdict.outcome}: {'; '.join(verdict.reasons)}")
+    if verdict.outcome != Rollout.PROMOTED:
+        raise Permanent(f"{name}: the previous champion was not brought back; production was not touched")
+
+
+@app.command()
+def check(
+    names: Annotated[list[str] | None, typer.Argument(help="Models.", show_default="all")] = None, at: At = ""
+) -> None:
+    """Try a model's config, code, query, fit and predictions, and say what a first run would do."""
+    from pipeline import inspection
+
+    if not inspection.check(names or [], moment(at)):
+        raise typer.Exit(ConfigError.exit_code)
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON schema of model.yaml, for editors."""
+    from pipeline import config
+
+    print(json.dumps(config.schema(), indent=2))
+
+
+@app.command()
+def listings(
+    url: Annotated[str, typer.Argument(help="SQLAlchemy URL of the database; the table is called listings.")],
+    start: Annotated[str, typer.Option(help="The first day.")] = "2026-01-01",
+    days: Annotated[int, typer.Option(help="How many days.", min=1)] = 90,
+    per_day: Annotated[int, typer.Option(help="Rows a day, about.", min=1)] = 1000,
+    seed: Annotated[int, typer.Option(help="Same seed, same rows.", min=0)] = 0,
+) -> None:
+    """Write a made-up marketplace into a database, for scale and load. Nothing in it is real."""
+    from pipeline import listings as marketplace
+
+    first = moment(start).date()
+    rows = marketplace.write(url, first, first + timedelta(days=days), per_day, seed)
+    print(f"{rows} rows from {first} on")
+
+
+@app.command()
+def serve(
+    model: Annotated[Path, typer.Option(help="The model directory.")],
+    app_root: Annotated[Path, typer.Option(help="Holds models/NAME/ with the model's own code.")] = Path(),
+    host: str = "127.0.0.1",
+    port: int = 8100,
+) -> None:
+    """Serve one model over HTTP."""
+    from pipeline.serving import server
+
+    server.serve(model, app_root, server.Listeners(server.bound(host, port)))
+
+
+@app.command()
+def up() -> None:
+    """Start the platform on this machine, models on their schedules; harmless when it is up."""
+    from pipeline import installation
+
+    installation.up()
+
+
+@app.command()
+def down() -> None:
+    """Stop all that ``up`` and the runs have started."""
+    from pipeline import installation
+
+    installation.down()
+
+
+@app.command()
+def demo() -> None:
+    """Play the main job on real data through the scheduler, and check every outcome."""
+    from pipeline.demo import play
+
+    play.play()

@@ -19,11 +19,12 @@ class Difference:
     rows: int
 
 
-def difference(score: Score, first: np.ndarray, second: np.ndarray, confidence: float) -> Difference:
+def difference(score: Score, first: np.ndarray, second: np.ndarray, confidence: float) -> Difference | None:
     """Compare two models from their (days, m) sums over the same rows.
 
     Days are the clusters: the error is that of the delete-one-day jackknife (Efron & Tibshirani 1993, ch. 11),
-    the bounds are Student's with days - 1 degrees of freedom. Both are infinite below two days.
+    the bounds are Student's with days - 1 degrees of freedom. None when there are fewer than two days, or when the
+    score is not defined on them.
     """
     width = max(first.shape[1], second.shape[1])
     first, second = (np.pad(sums, ((0, 0), (0, width - sums.shape[1]))) for sums in (first, second))
@@ -31,10 +32,12 @@ def difference(score: Score, first: np.ndarray, second: np.ndarray, confidence: 
     first, second = first[held], second[held]
     days, rows = len(first), int(first[:, 0].sum())
     if days < 2:
-        return Difference(float("nan"), -np.inf, np.inf, days, rows)
+        return None
     totals = first.sum(axis=0), second.sum(axis=0)
     estimate = float(score.loss(totals[0]) - score.loss(totals[1]))
     left_out = score.loss(totals[0] - first) - score.loss(totals[1] - second)
     error = np.sqrt((days - 1) * np.nanvar(left_out))
+    if np.isnan(estimate) or np.isnan(left_out).all():
+        return None
     half = float(stats.t.ppf(confidence, days - 1) * error)
     return Difference(estimate, estimate - half, estimate + half, days, rows)

@@ -1,5 +1,6 @@
 """Delivery: from a version that passed the gate to its image, to the release that serves, to the alias champion."""
 
+from collections import deque
 from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -52,6 +53,14 @@ def deliver(work: Workspace, version: Version, at: datetime) -> Verdict:
     return verdict
 
 
+def rollback(work: Workspace, at: datetime) -> Verdict:
+    """Roll the previous champion out again; the two change places."""
+    previous = work.registry.aliased(work.config.name, PREVIOUS)
+    if previous is None:
+        raise Permanent(f"{work.config.name}: there is no previous champion to go back to; `zeta status` shows what is")
+    return deliver(work, previous, at)
+
+
 def move_aliases(work: Workspace, version: Version) -> None:
     """Let champion name ``version`` and previous the one that it replaced."""
     old = work.registry.aliased(version.model, CHAMPION)
@@ -72,18 +81,12 @@ def reconcile(work: Workspace) -> None:
     work.platform.remove_canary(name)
     champion = work.registry.aliased(name, CHAMPION)
     stable = work.platform.release(name, "stable")
-    if (
-        stable is not None
-        and stable.ready
-        and (champion is None or stable.digest != champion.tags.get("digest"))
-    ):
+    if stable is not None and stable.ready and (champion is None or stable.digest != champion.tags.get("digest")):
         serving = work.registry.version(name, stable.version)
         if _follows(serving, champion):
             move_aliases(work, serving)
             return
-    if champion is not None and (
-        stable is None or not stable.ready or stable.digest != champion.tag("digest")
-    ):
+    if champion is not None and (stable is None or not stable.ready or stable.digest != champion.tag("digest")):
         _serve(work, champion)
 
 
@@ -94,9 +97,7 @@ def _follows(serving: Version, champion: Version | None) -> bool:
 def _serve(work: Workspace, champion: Version) -> None:
     digest = build(work, champion)
     golden = manifest(work.unpacked(digest) / "model").golden
-    verdict = rollout.roll_out(
-        work.platform, champion.model, champion.number, digest, rollout.Proof(golden, ())
-    )
+    verdict = rollout.roll_out(work.platform, champion.model, champion.number, digest, rollout.Proof(golden, ()))
     if verdict.outcome != Rollout.PROMOTED:
         reasons = "; ".join(verdict.reasons)
         raise Permanent(f"{champion.model}: champion version {champion.number} does not serve: {reasons}")
@@ -106,7 +107,5 @@ def _fresh(work: Workspace, at: datetime, features: dict[str, Kind]) -> list[dic
     """Return the features of the newest matured rows, as a client sends them."""
     end = data.matured_end(at, work.config)
     window = Window(end - data.whole_days(work.config.gate.window), end)
-    newest = None
-    for newest in data.read(work.source, work.config, window):
-        pass
-    return [] if newest is None else data.records(data.inputs(newest.tail(FRESH_ROWS), features))
+    newest = deque(data.read(work.source, work.config, window), maxlen=1)
+    return [row for batch in newest for row in data.records(data.inputs(batch.tail(FRESH_ROWS), features))]

@@ -14,53 +14,52 @@ FEWEST_SLICE_ROWS = 30
 class Evidence:
     """What the gate looks at.
 
-    ``champion`` and ``baseline``: their loss minus the challenger's (champion is None at bootstrap);
-    ``slices``: champion minus challenger a slice; ``loss``: the challenger's;
-    ``first_loss``: the first deployed version's, frozen; ``golden``: what differs when the challenger is loaded anew.
+    ``loss``: the challenger's, None when the score is not defined on the rows; ``gains``: the loss of each rival
+    ("champion", which is missing at bootstrap, and "baseline") minus the challenger's, None when it cannot be told;
+    ``slices``: the same against the champion a slice; ``first_loss``: the first deployed version's, frozen;
+    ``golden``: what differs when the challenger is loaded anew.
     """
 
     rows: int
-    loss: float
-    baseline: Difference
-    champion: Difference | None = None
-    first_loss: float | None = None
+    loss: float | None
+    gains: dict[str, Difference | None]
     slices: dict[str, Difference] = field(default_factory=dict)
+    first_loss: float | None = None
     golden: tuple[str, ...] = ()
 
 
 def judge(evidence: Evidence, rules: GateRules, minimum_rows: int, smallest_drop: float) -> Verdict:
     """Judge a challenger. Missing evidence never passes: it is ``insufficient``."""
-    numbers = _numbers(evidence)
-    if missing := _missing(evidence, minimum_rows):
-        return Verdict(Gate.INSUFFICIENT, missing, numbers)
-    if against := _against(evidence, rules):
-        return Verdict(Gate.REJECT, against, numbers)
-    gained = [_beats("the simple baseline", evidence.baseline)]
-    if evidence.champion is not None:
-        gained.insert(0, _beats("the champion", evidence.champion))
-    limit = None if evidence.first_loss is None else evidence.first_loss + smallest_drop / 2
-    if limit is not None and evidence.loss > limit:
-        lost = f"improved, not recovered: loss {evidence.loss:.3f}, at the first deployment {evidence.first_loss:.3f}"
-        return Verdict(Gate.PROMOTE_NOT_RECOVERED, (*gained, lost), numbers)
-    return Verdict(Gate.PROMOTE, tuple(gained), numbers)
-
-
-def _missing(evidence: Evidence, minimum_rows: int) -> tuple[str, ...]:
+    gains = {rival: gain for rival, gain in evidence.gains.items() if gain is not None}
+    numbers = _numbers(evidence, gains)
     if evidence.rows < minimum_rows:
-        return (f"{evidence.rows} unseen rows in the gate's window; at least {minimum_rows} are needed",)
-    compared = [evidence.baseline, *([evidence.champion] if evidence.champion else [])]
-    if any(one.estimate != one.estimate or one.days < 2 for one in compared):
-        return ("the score cannot be computed on the gate's rows, or they are all of one day",)
-    return ()
+        reason = f"{evidence.rows} unseen rows in the gate's window; at least {minimum_rows} are needed"
+        return Verdict(Gate.INSUFFICIENT, (reason,), numbers)
+    if evidence.loss is None or len(gains) < len(evidence.gains) or "baseline" not in gains:
+        reason = "the score cannot be compared on the gate's rows: it is not defined there, or they are of one day"
+        return Verdict(Gate.INSUFFICIENT, (reason,), numbers)
+    if against := _against(evidence, gains, rules):
+        return Verdict(Gate.REJECT, against, numbers)
+    found = tuple(
+        f"better than the {rival} by {gain.estimate:.3f} (at least {gain.low:.3f}) on {gain.rows} rows"
+        for rival, gain in gains.items()
+    )
+    first = evidence.first_loss
+    if first is not None and evidence.loss > first + smallest_drop / 2:
+        lost = f"improved, not recovered: loss {evidence.loss:.3f}, at the first deployment {first:.3f}"
+        return Verdict(Gate.PROMOTE_NOT_RECOVERED, (*found, lost), numbers)
+    return Verdict(Gate.PROMOTE, found, numbers)
 
 
-def _against(evidence: Evidence, rules: GateRules) -> tuple[str, ...]:
+def _against(evidence: Evidence, gains: dict[str, Difference], rules: GateRules) -> tuple[str, ...]:
     reasons = [f"the challenger does not answer as it did when trained: {text}" for text in evidence.golden]
-    if evidence.champion is not None and not evidence.champion.low > 0:
-        reasons.append(_not_better("the champion", evidence.champion, 0.0, rules.confidence))
-    if not evidence.baseline.low > rules.baseline_margin:
-        margin = rules.baseline_margin
-        reasons.append(_not_better("the simple baseline", evidence.baseline, margin, rules.confidence))
+    for rival, gain in gains.items():
+        needed = rules.baseline_margin if rival == "baseline" else 0.0
+        if not gain.low > needed:
+            reasons.append(
+                f"not shown to be better than the {rival}: difference {gain.estimate:+.3f}, {rules.confidence:.0%} sure "
+                f"of only {gain.low:+.3f}, needed above {needed:.3f} ({gain.rows} rows, {gain.days} days)"
+            )
     for name, gain in evidence.slices.items():
         if is_worse(gain, rules):
             reasons.append(
@@ -75,21 +74,8 @@ def is_worse(gain: Difference, rules: GateRules) -> bool:
     return gain.rows >= FEWEST_SLICE_ROWS and gain.estimate < -rules.slice_margin and gain.high < 0
 
 
-def _beats(whom: str, gain: Difference) -> str:
-    return f"better than {whom} by {gain.estimate:.3f} (at least {gain.low:.3f}) on {gain.rows} rows"
-
-
-def _not_better(whom: str, gain: Difference, margin: float, confidence: float) -> str:
-    return (
-        f"not shown to be better than {whom}: difference {gain.estimate:+.3f}, {confidence:.0%} sure of only "
-        f"{gain.low:+.3f}, needed above {margin:.3f} ({gain.rows} rows, {gain.days} days)"
-    )
-
-
-def _numbers(evidence: Evidence) -> dict[str, float]:
-    compared = {"champion": evidence.champion, "baseline": evidence.baseline}
-    numbers = {"rows": float(evidence.rows), "loss": evidence.loss}
-    for name, one in compared.items():
-        if one is not None:
-            numbers |= {f"gain_on_{name}": one.estimate, f"gain_on_{name}_low": one.low}
+def _numbers(evidence: Evidence, gains: dict[str, Difference]) -> dict[str, float]:
+    numbers = {"rows": float(evidence.rows)} | ({} if evidence.loss is None else {"loss": evidence.loss})
+    for rival, gain in gains.items():
+        numbers |= {f"gain_on_{rival}": gain.estimate, f"gain_on_{rival}_low": gain.low}
     return numbers

@@ -47,10 +47,7 @@ class _Case:
 
 
 def judge(work: Workspace, run: str, challenger: Version) -> Judgement:
-    """Judge a challenger and write it down: gate.json in the run, reference points and tags on the version.
-
-    The tag ``gate`` comes last, so that a judgement that was cut short is made anew.
-    """
+    """Judge a challenger; write gate.json in the run and the challenger's reference into its history."""
     champion = work.registry.aliased(work.config.name, CHAMPION)
     window = Window(int(challenger.tag("training_end")), int(challenger.tag("gate_end")))
     score = work.score
@@ -61,16 +58,14 @@ def judge(work: Workspace, run: str, challenger: Version) -> Judgement:
     bad = checks.bad_days(scored.profiles, case.record.profile, work.config)
     days = [day for day in scored.tallies[CHALLENGER].days() if day not in bad]
     found = _judgement(work, score, scored, days, case, champion, challenger)
-    reference = found.evidence.loss
-    tally, profile = scored.tallies[CHALLENGER], case.record.profile
-    points = evaluation.evaluate(tally, scored.profiles, profile, work.config, window.first, window).points
-    work.registry.add_points(
-        challenger, points, [evaluation.shown(score, point, reference) for point in points]
-    )
+    if found.evidence.loss is not None:
+        tally, profile = scored.tallies[CHALLENGER], case.record.profile
+        points = evaluation.evaluate(tally, scored.profiles, profile, work.config, window.first, window).points
+        marks = [evaluation.shown(score, point, found.evidence.loss) for point in points]
+        work.registry.add_points(challenger, points, marks)
     work.registry.write(run, "gate.json", msgspec.json.encode(found).decode())
     numbers = {f"gate_{key}": value for key, value in found.verdict.numbers.items()}
     work.registry.record(run, {"gate_reasons": "; ".join(found.verdict.reasons)}, numbers)
-    work.registry.tag(challenger, {"reference_loss": repr(reference), "gate": found.verdict.outcome})
     return found
 
 
@@ -84,9 +79,7 @@ def _case(work: Workspace, stack: ExitStack, champion: Version | None, challenge
         seen.append(np.load(work.unpacked(champion.tag("digest")) / "model/keys.npy", allow_pickle=False))
     golden = data.frame(described.golden.rows, described.features)
     answers = subject.predict(golden, "labels", 1).tolist()
-    return _Case(
-        subjects, np.unique(np.concatenate(seen)), record, tuple(described.golden.differences(answers))
-    )
+    return _Case(subjects, np.unique(np.concatenate(seen)), record, tuple(described.golden.differences(answers)))
 
 
 def _baseline(work: Workspace, record: Record, challenger: Subject) -> Subject:
@@ -94,9 +87,7 @@ def _baseline(work: Workspace, record: Record, challenger: Subject) -> Subject:
     if kind.startswith("model."):
         rule = getattr(work.own, kind.removeprefix("model."), None)
         if not callable(rule):
-            raise ConfigError(
-                f"gate.baseline: {kind!r} is not there; expected a function of the rows in model.py"
-            )
+            raise ConfigError(f"gate.baseline: {kind!r} is not there; expected a function of the rows in model.py")
         return Subject(challenger.features, lambda frame, output, k: np.asarray(rule(frame), dtype=object))
     return Subject(challenger.features, lambda frame, output, k: record.baseline.predict(len(frame), output))
 
@@ -114,27 +105,32 @@ def _judgement(
     sums = {name: tally.matrix(days) for name, tally in tallies.items()}
     new = sums[CHALLENGER]
     first_loss = work.registry.note(work.config.name, "first_loss")
-    groups = tallies[CHALLENGER].groups() if champion else []
+    rivals = [CHAMPION, BASELINE] if champion else [BASELINE]
+    slices = {group: _between(tallies, days, group, rules.confidence) for group in tallies[CHALLENGER].groups()}
+    told = {group: gain for group, gain in slices.items() if gain is not None}
     evidence = Evidence(
         rows=int(new[:, 0].sum()) if days else 0,
-        loss=float(score.loss(new.sum(axis=0))) if days else float("nan"),
-        baseline=difference(score, sums[BASELINE], new, rules.confidence),
-        champion=difference(score, sums[CHAMPION], new, rules.confidence) if champion else None,
+        loss=_defined(score.loss(new.sum(axis=0))) if days else None,
+        gains={rival: difference(score, sums[rival], new, rules.confidence) for rival in rivals},
+        slices={" = ".join(group): gain for group, gain in told.items()},
         first_loss=None if first_loss is None else float(first_loss),
-        slices={" = ".join(group): _between(tallies, days, group, rules.confidence) for group in groups},
         golden=case.golden,
     )
-    verdict = gate.judge(
-        evidence, rules, work.config.evaluation.minimum_rows, work.config.degradation.smallest_drop
-    )
+    verdict = gate.judge(evidence, rules, work.config.evaluation.minimum_rows, work.config.degradation.smallest_drop)
     return Judgement(
-        verdict, evidence, challenger.number, champion.number if champion else None,
+        verdict,
+        evidence,
+        challenger.number,
+        champion.number if champion else None,
         {name: _value(score, total) for name, total in sums.items()},
-        [_slice(score, tallies, days, group, evidence.slices[" = ".join(group)], rules) for group in groups], case.record,
-    )  # fmt: skip
+        [_slice(score, tallies, days, group, gain, rules) for group, gain in told.items()],
+        case.record,
+    )
 
 
-def _between(tallies: dict[str, Tally], days: list[int], group: Group, confidence: float) -> Difference:
+def _between(tallies: dict[str, Tally], days: list[int], group: Group, confidence: float) -> Difference | None:
+    if CHAMPION not in tallies:
+        return None
     old, new = (tallies[name].matrix(days, group) for name in (CHAMPION, CHALLENGER))
     return difference(tallies[CHALLENGER].score, old, new, confidence)
 
@@ -147,4 +143,8 @@ def _slice(
 
 
 def _value(score: Score, sums: np.ndarray) -> float | None:
-    return float(score.value(sums.sum(axis=0))) if sums.size and sums[:, 0].sum() else None
+    return _defined(score.value(sums.sum(axis=0))) if sums.size and sums[:, 0].sum() else None
+
+
+def _defined(value: np.ndarray) -> float | None:
+    return None if np.isnan(value) else float(value)

@@ -6,7 +6,6 @@ from typing import Any
 
 from pipeline import announcement, steps, workspace
 from pipeline.errors import ZetaError
-from pipeline.verdict import Decision, Gate
 
 log = logging.getLogger(__name__)
 
@@ -17,12 +16,12 @@ def run(name: str, at: datetime) -> dict[str, Any]:
     step = "evaluate"
     try:
         work = workspace.load(name)
-        for step, function in steps.STEPS.items():
-            answers[step] = function(work, at)
-            log.info("%s: %s %s", name, step, answers[step])
-            verdict = answers[step].get("verdict")
-            if verdict in set(Decision) | set(Gate) and verdict not in steps.GOES_ON:
-                break
+        with work.alone():
+            for step, function in steps.STEPS.items():
+                answers[step] = function(work, at)
+                log.info("%s: %s %s", name, step, answers[step])
+                if answers[step].get("verdict") not in steps.GOES_ON:
+                    break
     except ZetaError as error:
         announcement.announce(name, at, step, str(error))
         raise

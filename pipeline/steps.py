@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from pipeline import announcement, data, delivery, detection, evaluation, fingerprint, judgement, training
+from pipeline import announcement, data, delivery, detection, evaluation, fingerprint, judgement, review, training
 from pipeline.adapters.registry import CHALLENGER, CHAMPION, Version
 from pipeline.artifact import Model, manifest
 from pipeline.data import Window
@@ -74,7 +74,12 @@ def gate(work: Workspace, at: datetime) -> Answer:
     run = work.registry.run(work.config.name, at)
     challenger = _challenger(work, run)
     if "gate" not in challenger.tags:
-        judgement.judge(work, run, challenger)
+        found = judgement.judge(work, run, challenger)
+        work.registry.write(run, "report.html", review.page(work, run, found, challenger))
+        # Last, so that a judgement that was cut short is made anew.
+        loss = found.evidence.loss
+        tags = {"gate": found.verdict.outcome} | ({} if loss is None else {"reference_loss": repr(loss)})
+        work.registry.tag(challenger, tags, "\n\n".join(found.verdict.reasons))
         challenger = _challenger(work, run)
     work.registry.record(run, {"gate": challenger.tag("gate")})
     return {"verdict": challenger.tag("gate")}
@@ -114,27 +119,19 @@ def _score_champion(work: Workspace, champion: Version, at: datetime) -> Evaluat
 
 def _decision(work: Workspace, run: str, at: datetime) -> Verdict:
     champion = work.registry.run_tags(run).get("champion")
-    newest = max(
-        (_at(one) for one in work.registry.versions(work.config.name) if _at(one) < at), default=None
-    )
+    newest = max((one.at for one in work.registry.versions(work.config.name) if one.at < at), default=None)
     if not champion:
         verdict = Verdict(Decision.RETRAIN, ("there is no champion yet",))
     else:
         version = work.registry.version(work.config.name, champion)
         found = msgspec.json.decode(work.registry.read(run, "evaluation.json") or "", type=Evaluation)
-        points = [
-            point for point in work.registry.points(version) if point.day < data.matured_end(at, work.config)
-        ]
+        points = [point for point in work.registry.points(version) if point.day < data.matured_end(at, work.config)]
         gate_end = int(version.tag("gate_end"))
         verdict = detection.decide(
             [point for point in points if point.day < gate_end], [point for point in points if point.day >= gate_end],
             found, work.config.degradation, work.config.evaluation.minimum_rows,
         )  # fmt: skip
     return detection.cool(verdict, at, newest, work.config.training.cooldown)
-
-
-def _at(version: Version) -> datetime:
-    return datetime.fromisoformat(version.tag("at"))
 
 
 def _train(work: Workspace, at: datetime, run: str) -> Version:
@@ -185,5 +182,5 @@ STEPS = {
     "build-image": build_image,
     "roll-out": roll_out,
 }
-GOES_ON = (Decision.RETRAIN, Gate.PROMOTE, Gate.PROMOTE_NOT_RECOVERED)
-"""The verdicts after which a run goes on; with any other it ends."""
+GOES_ON = (None, Decision.RETRAIN, Gate.PROMOTE, Gate.PROMOTE_NOT_RECOVERED)
+"""The verdicts after which a run goes on (None: the step gives none); with any other it ends."""

@@ -3,7 +3,7 @@
 import os
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -11,6 +11,7 @@ from tempfile import TemporaryDirectory
 from types import ModuleType
 
 from pipeline import artifact, config, image, scores, settings
+from pipeline.adapters import lock
 from pipeline.adapters.batch import Batch
 from pipeline.adapters.local import LocalPlatform
 from pipeline.adapters.oci import Layout
@@ -80,6 +81,10 @@ class Workspace:
             with self._batch(directory, self.settings.models.parent) as subject:
                 yield subject, directory
 
+    def alone(self) -> AbstractContextManager[None]:
+        """Keep every other run of this model out."""
+        return lock.held(self.settings.home / "run" / f"{self.config.name}.lock", self.config.name)
+
     def commit(self) -> str | None:
         """Return the commit of this checkout, with '+' when files differ from it; None outside a checkout."""
         if known := os.environ.get("ZETA_COMMIT"):
@@ -101,7 +106,5 @@ def load(name: str) -> Workspace:
     path = found.models / name / "model.yaml"
     if not path.is_file():
         known = [known.parent.name for known in config.paths(found.models)]
-        raise ConfigError(
-            f"no model {name!r} in {found.models}; expected one of {known}, or `zeta new {name}`"
-        )
+        raise ConfigError(f"no model {name!r} in {found.models}; expected one of {known}, or `zeta new {name}`")
     return Workspace(found, config.load(path))

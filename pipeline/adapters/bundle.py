@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+_INHERITED = ("HOME", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "PATH", "TMPDIR", "TZ")
 # One thread a process: many small models share a machine, and a request is too short to be split.
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
@@ -29,9 +30,8 @@ class Bundle:
         ]  # fmt: skip
 
     def environment(self) -> dict[str, str]:
-        """Return the environment of its processes: without Zeta's settings, which hold passwords."""
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith("ZETA_")}
-        return inherited | {
+        """Return the environment of its processes: the same whoever starts them, and without any password."""
+        return {name: os.environ[name] for name in _INHERITED if name in os.environ} | {
             "PYTHONPATH": str(self.app),
             "PYTHONDONTWRITEBYTECODE": "1",
             "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",

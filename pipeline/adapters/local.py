@@ -74,9 +74,7 @@ class LocalPlatform:
                 except httpx.HTTPStatusError as error:
                     raise Permanent(f"{name}: the {role} answers: {error.response.text}") from error
                 except httpx.TransportError as error:
-                    raise Permanent(
-                        f"{name}: the {role} at {release.address} does not answer: {error}"
-                    ) from error
+                    raise Permanent(f"{name}: the {role} at {release.address} does not answer: {error}") from error
                 answers += reply.json()["predictions"]
         return answers
 
@@ -134,12 +132,7 @@ class LocalPlatform:
             pid = self._supervisor(name)
             pids.add(pid)
             observed = self._releases(name).observed()
-            if (
-                observed
-                and observed.supervisor == pid
-                and observed.generation >= generation
-                and observed.settled
-            ):
+            if observed and observed.supervisor == pid and observed.generation >= generation and observed.settled:
                 return observed
             time.sleep(_POLL_SECONDS)
         log = self._processes.log(_process(name))

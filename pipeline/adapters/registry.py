@@ -31,6 +31,11 @@ class Version:
     source: str
     tags: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def at(self) -> datetime:
+        """The logical time of the run that trained it."""
+        return datetime.fromisoformat(self.tag("at"))
+
     def tag(self, key: str) -> str:
         """Return a tag that every version has; Permanent when someone removed it."""
         if key not in self.tags:
@@ -110,9 +115,11 @@ class Registry:
         with _calls():
             return Path(download_artifacts(version.source, dst_path=str(target), tracking_uri=self.uri))
 
-    def tag(self, version: Version, tags: Mapping[str, str]) -> None:
-        """Add tags to a version."""
+    def tag(self, version: Version, tags: Mapping[str, str], description: str | None = None) -> None:
+        """Add tags to a version, and the description that people read."""
         with _calls():
+            if description is not None:
+                self._client.update_model_version(version.model, version.number, description)
             for key, value in _prefixed(tags).items():
                 self._client.set_model_version_tag(version.model, version.number, key, value)
 
@@ -267,7 +274,7 @@ def _calls(missing_is_none: bool = False) -> Iterator[None]:
 
 
 def _version(found: "ModelVersion") -> Version:
-    return Version(found.name, str(found.version), found.run_id, found.source, _unprefixed(found.tags))
+    return Version(found.name, str(found.version), found.run_id or "", found.source or "", _unprefixed(found.tags))
 
 
 def _prefixed(tags: Mapping[str, str]) -> dict[str, str]:

@@ -100,9 +100,7 @@ class Releases:
             if listener is not None:
                 self._replace("port", str(port).encode())
                 return listener
-        raise Permanent(
-            f"none of the {_PORTS} ports from {first} on is free; set ZETA_MODEL_PORT to where some are"
-        )
+        raise Permanent(f"none of the {_PORTS} ports from {first} on is free; set ZETA_MODEL_PORT to where some are")
 
     def _read(self, name: str, form: type[_T]) -> _T | None:
         path = self.folder / name
@@ -127,9 +125,7 @@ def _awaited(port: int, file: Path, patience: float) -> socket.socket:
     deadline = time.monotonic() + patience
     while (listener := _listening(port)) is None:
         if time.monotonic() > deadline:
-            raise Permanent(
-                f"port {port} is taken by another program; free it, or remove {file} to get another port"
-            )
+            raise Permanent(f"port {port} is taken by another program; free it, or remove {file} to get another port")
         time.sleep(0.1)
     return listener
 

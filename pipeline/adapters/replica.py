@@ -31,12 +31,14 @@ class Replica:
     """A server of ``wanted``, moved on by ``check``.
 
     One of the stable role accepts from ``listener`` once it is ready, and is started again when it dies.
+    ``serving``: it is the one that the stable address has, so it answers there even when it is not ready.
     """
 
     def __init__(self, role: Role, wanted: Wanted, listener: socket.socket, log: Path) -> None:
         self.role = role
         self.wanted = wanted
         self.state: State = "starting"
+        self.serving = False
         self.process: subprocess.Popen[bytes] | None = None
         self._listener = listener
         self._log = log
@@ -71,9 +73,7 @@ class Replica:
         port = self._listener.getsockname()[1] if self.role == "stable" else self._port
         pid = self.process.pid if self.process else None
         address = f"http://{HOST}:{port}"
-        return Seen(
-            self.wanted.version, self.wanted.digest, self.state, address, pid, self._restarts, self._error
-        )
+        return Seen(self.wanted.version, self.wanted.digest, self.state, address, pid, self._restarts, self._error)
 
     def _start(self, now: float) -> None:
         self._since = now
@@ -81,27 +81,20 @@ class Replica:
         with socket.socket() as own, self._log.open("ab") as log:
             own.bind((HOST, 0))
             self._port = own.getsockname()[1]
-            fds = {"--fd": own.fileno()}
+            options, fds = ["--fd", str(own.fileno())], [own.fileno()]
             if self.role == "stable":
-                fds["--shared-fd"] = self._listener.fileno()
-            options = [str(word) for option in fds.items() for word in option]
-            command = image.command(
-                "pipeline.serving.server",
-                *options,
-                "--version",
-                self.wanted.version,
-                "--digest",
-                self.wanted.digest,
-            )
+                options += ["--shared-fd", str(self._listener.fileno()), *["--even-unready"] * self.serving]
+                fds.append(self._listener.fileno())
+            options += ["--version", self.wanted.version, "--digest", self.wanted.digest]
             try:
                 self.process = subprocess.Popen(
-                    command,
+                    image.command("pipeline.serving.server", *options),
                     env=image.environment(),
                     cwd=image.app,
                     stdin=subprocess.DEVNULL,
                     stdout=log,
                     stderr=log,
-                    pass_fds=tuple(fds.values()),
+                    pass_fds=fds,
                     preexec_fn=_die_with(os.getpid()),
                 )
             except OSError as error:

@@ -203,7 +203,8 @@ def _healthy(settings: Settings, since: datetime) -> set[str]:
     urls = addresses(settings)
     healthy = {"mlflow"} if _answer(f"{urls['MLflow']}/health") else set()
     answer = _answer(f"{urls['Airflow']}/api/v2/monitor/health")
-    if answer:
+    # The part that tasks talk to is made at its first request, in seconds that the first task would wait for.
+    if answer and _answer(f"{urls['Airflow']}/execution/health"):
         healthy.add("airflow-api-server")
         for name in ("scheduler", "dag_processor"):
             told = answer.json()[name]

@@ -68,17 +68,16 @@ class Supervisor:
         if desired.generation != self._desired.generation:
             self._retire([key for key, replica in self._replicas.items() if replica.state == "failed"])
         self._desired = desired
+        keys = goal(desired, self._serving)
+        for role, wanted in keys - self._replicas.keys():
+            log = self._log / f"{self._releases.folder.name}-{role}.log"
+            self._replicas[role, wanted] = Replica(role, wanted, self._listener, log)
         for replica in self._replicas.values():
+            replica.serving = replica.wanted == self._serving
             replica.check()
         self._hand_over()
         keys = goal(desired, self._serving)
         self._retire([key for key in self._replicas if key not in keys])
-        for role, wanted in keys - self._replicas.keys():
-            replica = Replica(
-                role, wanted, self._listener, self._log / f"{self._releases.folder.name}-{role}.log"
-            )
-            self._replicas[role, wanted] = replica
-            replica.check()
         self._reap()
         self._publish()
 
@@ -155,7 +154,11 @@ def run(name: str) -> int:
 def _until_ended(supervisor: Supervisor) -> None:
     caught = None
     while caught is None or caught.si_signo not in _END:
-        supervisor.step()
+        try:
+            supervisor.step()
+        except Exception:
+            # A full disk, say: the servers go on, and the next step tries again.
+            _LOG.exception("a step failed")
         caught = signal.sigtimedwait(_SIGNALS, _BUSY_SECONDS if supervisor.busy else _IDLE_SECONDS)
     supervisor.stop()
 

@@ -22,7 +22,7 @@ _SIZES = 24
 class Titles:
     """Columns over n titles."""
 
-    text: np.ndarray
+    text: list[str]
     lead: np.ndarray
     """The selling phrase in front; an empty text where there is none."""
     risky: np.ndarray
@@ -58,8 +58,7 @@ def compose(
         np.where(risky, words.pick(rng, _risky_phrases(season), count), ""),
         words.sometimes(rng, 0.35, words.pick(rng, lists["tails"], count)),
     )
-    text = np.array([" ".join(filter(None, row)) for row in zip(*parts, strict=True)], dtype=object)
-    return Titles(text, lead, risky)
+    return Titles([" ".join(filter(None, row)) for row in zip(*parts, strict=True)], lead, risky)
 
 
 def _names(

@@ -26,10 +26,14 @@ _LOG = logging.getLogger("zeta.serving")
 
 @dataclass(frozen=True)
 class Listeners:
-    """Sockets to accept from: ``own`` at once, ``shared``, from which other servers accept too, if ready."""
+    """Sockets to accept from: ``own`` always; ``shared``, from which other servers accept too, when ready.
+
+    ``even_unready``: no other server is ready, so clients of ``shared`` better hear why than wait.
+    """
 
     own: socket.socket
     shared: socket.socket | None = None
+    even_unready: bool = False
 
 
 class _Server(uvicorn.Server):
@@ -102,7 +106,7 @@ def serve(
     sockets = [listeners.own]
     if release.faults:
         _LOG.error("%s", release.fault)
-    elif listeners.shared is not None:
+    if listeners.shared is not None and (listeners.even_unready or not release.faults):
         sockets.append(listeners.shared)
     for listener in sockets:
         _LOG.info("%s version %s on %s port %d", release.manifest.name, version or "-", *listener.getsockname()[:2])
@@ -127,7 +131,8 @@ def main() -> int:
     where = parser.add_mutually_exclusive_group(required=True)
     where.add_argument("--port", type=int, help="0 takes a free one")
     where.add_argument("--fd", type=int, help="an inherited socket")
-    parser.add_argument("--shared-fd", type=int, help="an inherited socket to accept from as soon as it is ready")
+    parser.add_argument("--shared-fd", type=int, help="an inherited socket to accept from when ready")
+    parser.add_argument("--even-unready", action="store_true", help="accept from it in any case")
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--version", default="", help="of the model")
     parser.add_argument("--digest", default="", help="of the image")
@@ -140,7 +145,7 @@ def main() -> int:
     try:
         own = bound(given.host, given.port) if given.fd is None else socket.socket(fileno=given.fd)
         shared = None if given.shared_fd is None else socket.socket(fileno=given.shared_fd)
-        listeners = Listeners(own, shared)
+        listeners = Listeners(own, shared, given.even_unready)
         serve(given.model, given.app_root, listeners, given.version, given.digest, limits, given.grace)
     except (ZetaError, OSError) as error:
         _LOG.error("%s", error)

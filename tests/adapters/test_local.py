@@ -280,6 +280,22 @@ def test_a_model_that_never_ran_has_no_release_and_starts_nothing(platform):
     assert not (platform._settings.home / "releases" / "unknown").exists()
 
 
+def test_a_stable_server_that_is_no_longer_ready_says_why(platform, files, toy, roots):
+    before = files.observed().stable
+    recorded = artifact.manifest(roots[ONE] / "model").fingerprint
+    toy.spoil(roots[ONE], fingerprint=recorded | {"numpy": "0.1"})
+    try:
+        os.kill(before.pid, signal.SIGKILL)
+        reply = httpx.get(f"{before.address}/v2/health/ready", trust_env=False, timeout=60)
+        assert reply.status_code == 503
+        assert "at training it was 0.1" in reply.json()["error"]
+        assert not platform.release(NAME, "stable").ready
+    finally:
+        toy.spoil(roots[ONE], fingerprint=recorded)
+        platform.stop(NAME)
+        platform.ensure(NAME)
+
+
 def test_the_environment_of_a_server_holds_none_of_zetas_settings(platform, files):
     environment = Path(f"/proc/{files.observed().stable.pid}/environ").read_bytes().decode().split("\0")
     assert not [line for line in environment if line.startswith("ZETA_")]

@@ -42,7 +42,7 @@ def running(root, log, *options, shared=None):
     """Serve an unpacked image as version 7 until the context ends; wait until it answers, ready or not."""
     with socket.socket() as own, log.open("wb") as output:
         own.bind(("127.0.0.1", 0))
-        fds = {"--fd": own, **({"--shared-fd": shared} if shared else {})}
+        fds = {"--fd": own} | ({"--shared-fd": shared} if shared else {})
         passed = [word for option, sock in fds.items() for word in (option, str(sock.fileno()))]
         where = ["--model", str(root / "model"), *passed, "--version", "7", "--digest", "sha256:abc"]
         process = subprocess.Popen(

@@ -62,11 +62,14 @@ def test_a_directory_without_a_model_ends_the_server_with_a_sentence(tmp_path):
     assert "Traceback" not in ended.stderr
 
 
-def test_a_shared_socket_is_joined_only_by_a_server_that_is_ready(serve, images, spoilt):
+def test_a_shared_socket_is_joined_only_by_a_server_that_is_ready(serve, spoilt):
+    unready = spoilt(fingerprint={})
     with socket.create_server(("127.0.0.1", 0)) as shared:
         url = f"http://127.0.0.1:{shared.getsockname()[1]}/"
-        with serve(spoilt(fingerprint={}), shared=shared), pytest.raises(httpx.ReadTimeout):
+        with serve(unready, shared=shared), pytest.raises(httpx.ReadTimeout):
             httpx.get(url, timeout=1, trust_env=False)
+        with serve(unready, "--even-unready", shared=shared):
+            assert httpx.get(url, timeout=30, trust_env=False).json()["ready"] is False
         with serve("titles", shared=shared):
             assert httpx.get(url, timeout=30, trust_env=False).json()["ready"] is True
 

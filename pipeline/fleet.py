@@ -1,0 +1,125 @@
+"""The fleet: how each model stands, for ``zeta status``."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import msgspec
+from croniter import croniter
+from rich.table import Table
+from rich.text import Text
+
+from pipeline import config, settings, workspace
+from pipeline.adapters.registry import CHAMPION
+from pipeline.errors import ConfigError, ZetaError
+from pipeline.trouble import Trouble
+from pipeline.workspace import Workspace
+
+_BARS = "▁▂▃▄▅▆▇█"
+_SHOWN_POINTS = 12
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How one model stands. What is not known is None; ``fault`` says why nothing is."""
+
+    model: str
+    owner: str | None = None
+    champion: str | None = None
+    digest: str | None = None
+    score: str | None = None
+    now: float | None = None
+    deployed: float | None = None
+    trend: tuple[float, ...] = ()
+    verdict: str | None = None
+    reasons: str | None = None
+    judged_at: str | None = None
+    next_run: str | None = None
+    release: str | None = None
+    address: str | None = None
+    trouble: Trouble | None = None
+    fault: str | None = None
+
+
+def standings(names: list[str], now: datetime) -> list[Standing]:
+    """Return how the named models stand, or all of them; a fault of one is told in its own row."""
+    known = [path.parent.name for path in config.paths(settings.load().models)]
+    if unknown := sorted(set(names) - set(known)):
+        raise ConfigError(f"no model {unknown}; expected one of {known}")
+    return [_standing(name, now) for name in names or known]
+
+
+def _standing(name: str, now: datetime) -> Standing:
+    try:
+        return _of(workspace.load(name), now)
+    except ZetaError as error:
+        return Standing(name, fault=str(error))
+
+
+def _of(work: Workspace, now: datetime) -> Standing:
+    name, registry = work.config.name, work.registry
+    champion = registry.aliased(name, CHAMPION)
+    last = next(iter(registry.runs(name, 1)), None)
+    tags = registry.run_tags(last.info.run_id) if last else {}
+    zone = ZoneInfo(work.config.timezone)
+    serving = work.platform.release(name, "stable")
+    points = registry.points(champion) if champion else []
+    score, trouble = work.score, registry.note(name, "trouble")
+    return Standing(
+        model=name,
+        owner=work.config.owner,
+        champion=champion.number if champion else None,
+        digest=champion.tags.get("digest") if champion else None,
+        score=work.config.evaluation.score,
+        now=last.data.metrics.get("score") if last else None,
+        deployed=score.from_loss(float(champion.tag("reference_loss"))) if champion else None,
+        trend=tuple(score.from_loss(point.loss) for point in points[-_SHOWN_POINTS:]),
+        verdict=tags.get("verdict"),
+        reasons=tags.get("reasons"),
+        judged_at=tags.get("at"),
+        next_run=croniter(work.config.schedule, now.astimezone(zone)).get_next(datetime).isoformat(),
+        release=None if serving is None else f"v{serving.version} {'ready' if serving.ready else 'NOT READY'}",
+        address=serving.address if serving else None,
+        trouble=Trouble.from_json(trouble) if trouble else None,
+    )
+
+
+def table(standings: list[Standing]) -> Table:
+    """Return the fleet as a table that fits a terminal of 80 columns."""
+    shown = Table(title="The fleet", title_justify="left")
+    for column in ("model", "serves", "score now\n(deployed)", "trend", "verdict", "next run", "trouble"):
+        shown.add_column(column, no_wrap=column != "trouble", min_width=12 if column == "trouble" else None)
+    for one in standings:
+        if one.fault:
+            shown.add_row(one.model, "[red]unknown[/red]", "", "", "", "", Text(one.fault, style="red"))
+            continue
+        score = f"{one.score}\n{_figure(one.now)} ({_figure(one.deployed)})"
+        verdict = f"{one.verdict or 'none yet'}\n{_date(one.judged_at)}"
+        trouble = f"{one.trouble.kind}\nsince {one.trouble.since.date()}" if one.trouble else ""
+        serves = one.release or ("nothing" if one.champion is None else f"nothing!\n(v{one.champion})")
+        shown.add_row(
+            one.model, serves, score, spark(one.trend), verdict, _date(one.next_run), Text(trouble, style="red")
+        )
+    return shown
+
+
+def as_json(standings: list[Standing]) -> list[dict[str, Any]]:
+    """Return the fleet for scripts."""
+    return [msgspec.to_builtins(one) for one in standings]
+
+
+def spark(values: tuple[float, ...]) -> str:
+    """Draw numbers as bars from the lowest to the highest."""
+    if not values:
+        return ""
+    low, high = min(values), max(values)
+    return "".join(_BARS[round((value - low) / ((high - low) or 1) * (len(_BARS) - 1))] for value in values)
+
+
+def _figure(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
+
+
+def _date(moment: str | None) -> str:
+    return (moment or "").replace("T", "\n")[:16]
