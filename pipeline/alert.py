@@ -133,6 +133,8 @@ _WORDS = {
         "nothing; `zeta status {model}` shows the score now.",
     ),
 }
+TITLES = {kind: words.title for kind, words in _WORDS.items()}
+"""How a title ends, before its facts are filled in."""
 _NUMBERS = (
     "Champion now: {score_name} {score}.",
     "At deployment: {reference}.",

@@ -68,7 +68,7 @@ def score_over_time(points: Sequence[ScoredDay], alarm: date | None, summary: st
         late = x > (first + last) / 2
         canvas.text(x, 0.03, "\u00a0alarm\u00a0", "y", color=_BAD, ha="right" if late else "left")
     ticks = {round(first + (last - first) * i / (width // 140)) for i in range(width // 140 + 1)}
-    canvas.finish_axis("y", None)
+    canvas.finish_axis("y")
     canvas.axes.set_xticks(sorted(ticks), [date.fromordinal(tick).isoformat() for tick in sorted(ticks)])
     return canvas.svg()
 
@@ -84,18 +84,19 @@ def _draw_champion(axes: "Axes", points: list[ScoredDay], pad: float) -> None:
     axes.plot(ends, [references[0], *references, references[-1]], "--", color=_INK, linewidth=1)
 
 
-def gain(gain: "Difference", needed: float, summary: str, width: int) -> str:
+def gain(difference: "Difference", needed: float, summary: str, width: int) -> str:
     """Draw the challenger's gain with both its bounds against what is needed."""
     canvas = _Canvas("gain", summary, width, height=110)
-    known = [needed, gain.low, gain.high]
+    low, high = difference.low, difference.high
+    known = [needed, low, high]
     room = max(max(known) - min(known), 1e-9) * 0.2
     canvas.axes.set_xlim(min(known) - room, max(known) + room)
     canvas.axes.set_ylim(0, 1)
     canvas.axes.axvspan(min(known) - room, needed, color=_BAD, alpha=0.07, linewidth=0)
     canvas.axes.axvline(needed, color=_INK, linewidth=1.2)
-    canvas.axes.hlines(0.5, gain.low, gain.high, color=_CHALLENGER, linewidth=2)
-    canvas.axes.vlines([gain.low, gain.high], 0.38, 0.62, color=_CHALLENGER, linewidth=2)
-    canvas.axes.plot([gain.estimate], [0.5], "D", color=_CHALLENGER, markersize=8)
+    canvas.axes.hlines(0.5, low, high, color=_CHALLENGER, linewidth=2)
+    canvas.axes.vlines([low, high], 0.38, 0.62, color=_CHALLENGER, linewidth=2)
+    canvas.axes.plot([difference.estimate], [0.5], "D", color=_CHALLENGER, markersize=8)
     canvas.text(needed, 1.05, "too low\u00a0\u00a0", "y", ha="right", color=_MUTED)
     canvas.text(needed, 1.05, "\u00a0\u00a0enough", "y", color=_MUTED)
     canvas.finish_axis("x", "+")
@@ -103,7 +104,7 @@ def gain(gain: "Difference", needed: float, summary: str, width: int) -> str:
     return canvas.svg()
 
 
-def dots(slices: Sequence[Slice], better: Better, margin: float | None, summary: str, width: int) -> str:
+def dots(slices: Sequence[Slice], better: Better, margin: float, summary: str, width: int) -> str:
     """Draw a row for each slice: champion (ring), challenger (diamond), what the margin allows (bar)."""
     canvas = _Canvas("slices", summary, width, height=44 * len(slices) + _TOP + _BOTTOM)
     canvas.axes.set_ylim(len(slices) - 0.3, -0.5)
@@ -111,9 +112,9 @@ def dots(slices: Sequence[Slice], better: Better, margin: float | None, summary:
         canvas.text(0, y - 0.12, _fit(f"{one.column} = {one.value}", 34), "x", color=_INK)
         if one.outside:
             canvas.text(1, y - 0.12, "outside", "x", color=_BAD, ha="right", fontweight="bold")
-        _draw_slice(canvas.axes, y + 0.2, one, (margin or 0) * (1 if better == "lower" else -1))
+        _draw_slice(canvas.axes, y + 0.2, one, margin * (1 if better == "lower" else -1))
     canvas.axes.margins(x=0.07)
-    canvas.finish_axis("x", None)
+    canvas.finish_axis("x")
     canvas.axes.set_yticks([])
     return canvas.svg()
 
@@ -158,13 +159,13 @@ class _Canvas:
         self.axes.text(x, y, f"@{len(self._words)}@", transform=transform, fontsize=_TEXT, **style)
         self._words.append(words)
 
-    def finish_axis(self, axis: str, sign: str | None) -> None:
+    def finish_axis(self, axis: Literal["x", "y"], sign: str = "") -> None:
         """Give the axis of the scores a few figures and hairlines."""
         from matplotlib.ticker import FuncFormatter, MaxNLocator
 
         one = self.axes.yaxis if axis == "y" else self.axes.xaxis
         one.set_major_locator(MaxNLocator(4))
-        one.set_major_formatter(FuncFormatter(lambda value, _: figure(value, sign or "") or ""))
+        one.set_major_formatter(FuncFormatter(lambda value, _: figure(value, sign) or ""))
         one.grid(color=_LINE, linewidth=1)
         self.axes.set_axisbelow(True)
 
@@ -176,7 +177,7 @@ class _Canvas:
         with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": f"{self.name}-{self.width}"}):
             self.figure.savefig(drawn, format="svg", metadata=no, transparent=True)
         body = drawn.getvalue().partition("</defs>")[2]
-        body = re.sub(r'<g id="[^"]*">', "<g>", re.sub(r"font-family: [^;\"]*;? ?", "", body))
+        body = re.sub(r'<g id="[^"]*"', "<g", re.sub(r"font-family: [^;\"]*;? ?", "", body))
         body = re.sub("#0[1-7]0[1-7]0[1-7]", lambda colour: _VARIABLES[colour[0]], body)
         body = re.sub(r"@(\d+)@", lambda word: escape(self._words[int(word[1])]), body)
         summary, box = escape(self.summary), f"0 0 {self.width} {self.height}"

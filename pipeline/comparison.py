@@ -24,7 +24,7 @@ def difference(score: Score, first: np.ndarray, second: np.ndarray, confidence: 
 
     Days are the clusters: the error is that of the delete-one-day jackknife (Efron & Tibshirani 1993, ch. 11),
     the bounds are Student's with days - 1 degrees of freedom. None when there are fewer than two days, or when the
-    score is not defined on them.
+    score is not defined on them, or not without one of them.
     """
     width = max(first.shape[1], second.shape[1])
     first, second = (np.pad(sums, ((0, 0), (0, width - sums.shape[1]))) for sums in (first, second))
@@ -36,8 +36,8 @@ def difference(score: Score, first: np.ndarray, second: np.ndarray, confidence: 
     totals = first.sum(axis=0), second.sum(axis=0)
     estimate = float(score.loss(totals[0]) - score.loss(totals[1]))
     left_out = score.loss(totals[0] - first) - score.loss(totals[1] - second)
-    error = np.sqrt((days - 1) * np.nanvar(left_out))
-    if np.isnan(estimate) or np.isnan(left_out).all():
+    error = np.sqrt((days - 1) * np.var(left_out))
+    if not np.isfinite(estimate + error):
         return None
     half = float(stats.t.ppf(confidence, days - 1) * error)
     return Difference(estimate, estimate - half, estimate + half, days, rows)

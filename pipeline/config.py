@@ -2,7 +2,7 @@
 
 import difflib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -10,40 +10,44 @@ from zoneinfo import available_timezones
 
 from croniter import croniter
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic.json_schema import GenerateJsonSchema
 
 from pipeline.document import Document, Place
 from pipeline.errors import ConfigError
 
 Task = Literal["classification", "multilabel", "regression", "retrieval"]
 
-SCORES: dict[str, tuple[Task, ...]] = {
-    "accuracy": ("classification",),
-    "top_5_accuracy": ("classification",),
-    "macro_f1": ("classification", "multilabel"),
-    "micro_f1": ("classification", "multilabel"),
-    "average_precision": ("classification",),
-    "mae": ("regression",),
-    "rmse": ("regression",),
-    "mape": ("regression",),
-    "r2": ("regression",),
-    "recall_at_k": ("retrieval",),
+SCORES: dict[Task, list[str]] = {
+    "classification": ["accuracy", "top_5_accuracy", "macro_f1", "micro_f1", "average_precision"],
+    "multilabel": ["macro_f1", "micro_f1"],
+    "regression": ["mae", "rmse", "mape", "r2"],
+    "retrieval": ["recall_at_k"],
 }
-BASELINES: dict[str, tuple[Task, ...]] = {
-    "most_frequent": ("classification", "multilabel", "retrieval"),
-    "median": ("regression",),
-    "last_value": ("regression",),
+BASELINES: dict[Task, list[str]] = {
+    "classification": ["most_frequent"],
+    "multilabel": ["most_frequent"],
+    "regression": ["median", "last_value"],
+    "retrieval": ["most_frequent"],
 }
 OWN = re.compile(r"model\.[A-Za-z_]\w*")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+_DURATION = r"^([0-9]{1,7})([smhdw])$"
+_LONGEST = timedelta(days=36_525)
+
+
+def _near(text: Any, known: Iterable[str]) -> str:
+    near = difflib.get_close_matches(str(text), known, 1)
+    return f"; did you mean {near[0]!r}?" if near else ""
 
 
 def _duration(text: Any) -> Any:
     if isinstance(text, timedelta):
         return text
-    match = re.fullmatch(r"(\d+)([smhdw])", str(text))
-    if not match:
-        raise ValueError("expected a whole number and a unit: 90s, 30m, 12h, 7d or 4w")
-    return timedelta(**{_UNITS[match[2]]: int(match[1])})
+    match = re.fullmatch(_DURATION, str(text))
+    duration = timedelta(**{_UNITS[match[2]]: int(match[1])}) if match else None
+    if duration is None or duration > _LONGEST:
+        raise ValueError("expected a whole number and a unit, at most 100 years: 90s, 30m, 12h, 7d or 4w")
+    return duration
 
 
 def _cron(text: str) -> str:
@@ -54,17 +58,12 @@ def _cron(text: str) -> str:
 
 def _timezone(text: str) -> str:
     if text not in available_timezones():
-        near = difflib.get_close_matches(text, available_timezones(), 1)
-        raise ValueError(
-            "expected an IANA zone such as Asia/Tokyo" + (f"; did you mean {near[0]}?" if near else "")
-        )
+        near = difflib.get_close_matches(text, available_timezones(), 1) or ["Asia/Tokyo"]
+        raise ValueError(f"expected an IANA zone such as {near[0]!r}")
     return text
 
 
-Duration = Annotated[
-    timedelta,
-    BeforeValidator(_duration, json_schema_input_type=Annotated[str, Field(pattern=r"^\d+[smhdw]$")]),
-]
+Duration = Annotated[timedelta, BeforeValidator(_duration, Annotated[str, Field(pattern=_DURATION)])]
 Name = Annotated[str, Field(max_length=40, pattern=r"^[a-z][a-z0-9]*(-[a-z0-9]+)*$")]
 Reference = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]*$")]
 Column = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
@@ -73,15 +72,16 @@ Positive = Annotated[int, Field(ge=1)]
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    # Strict: neither "3" nor yes is a number, as in the JSON schema.
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
 class Checks(_Section):
     """What makes a partition of the data bad. Shares are of the rows of one pooled point."""
 
-    nulls: Share = Field(0.05, description="Most nulls in a column above its share at training.")
-    volume: Share = Field(0.3, description="Fewest rows a day, as a share of the training window's.")
-    label_share: Share = Field(0.5, description="Most that the share of one label may rise above training's.")
+    nulls: Share = Field(default=0.05, description="Most nulls in a column above its share at training.")
+    volume: Share = Field(default=0.3, description="Fewest rows a day, as a share of the training window's.")
+    label_share: Share = Field(default=0.5, description="Most that the share of one label may rise above training's.")
 
 
 class Data(_Section):
@@ -92,52 +92,46 @@ class Data(_Section):
     key: Column = Field(description="Names the entity: the same key is never trained on and evaluated on.")
     time: Column = Field(description="When the row came to be; UTC unless the column carries a zone.")
     label: Column = Field(description="The truth. Multilabel and retrieval: texts joined by '|'.")
-    features: Annotated[list[Column], Field(min_length=1)]
-    matures_after: Duration = Field(timedelta(0), description="Labels younger than this are not used.")
+    features: Annotated[list[Column], Field(min_length=1)] = Field(description="Columns that the model sees.")
+    matures_after: Duration = Field(default=timedelta(0), description="Labels younger than this are not used.")
     checks: Checks = Field(default_factory=Checks)
 
 
 class Evaluation(_Section):
     """How the champion is scored."""
 
-    window: Duration = Field(
-        timedelta(days=7), description="The newest matured rows, shown as the score now."
-    )
+    window: Duration = Field(default=timedelta(days=7), description="The newest matured rows, shown as the score now.")
     score: str = Field(description="A score's name, or model.<name> for one of your own in the model's code.")
-    k: Positive = Field(10, description="How many answers recall_at_k looks at.")
-    minimum_rows: Positive = Field(500, description="Days are pooled until a point has as many rows.")
-    slices: list[Column] = Field([], description="Columns whose values are watched one by one.")
+    k: Positive = Field(default=10, description="How many answers recall_at_k looks at.")
+    minimum_rows: Positive = Field(default=500, description="Days are pooled until a point has as many rows.")
+    slices: list[Column] = Field(default=[], description="Columns whose values are watched one by one.")
 
 
 class Degradation(_Section):
     """When a lower score is a degradation and not noise."""
 
-    smallest_drop: Annotated[float, Field(gt=0)] = Field(0.02, description="In units of the score.")
-    false_alarms_per_year: Annotated[float, Field(gt=0, le=12)] = Field(
-        0.05, description="On unchanged data."
-    )
+    smallest_drop: Annotated[float, Field(gt=0)] = Field(default=0.02, description="In units of the score.")
+    false_alarms_per_year: Annotated[float, Field(gt=0, le=12)] = Field(default=0.05, description="On unchanged data.")
 
 
 class Training(_Section):
     """What a challenger is fitted on."""
 
-    window: Duration = Field(
-        timedelta(days=180), description="How far back the rows reach before the gate's."
-    )
-    seeds: Positive = Field(3, description="Fits with as many seeds and keeps the median one.")
-    cooldown: Duration = Field(timedelta(days=2), description="No second retraining sooner than this.")
-    params: dict[str, Any] = Field({}, description="Handed to build().")
-    trusted: list[str] = Field([], description="Types of the model's own that its file may hold.")
+    window: Duration = Field(default=timedelta(days=180), description="How far back the rows reach before the gate's.")
+    seeds: Positive = Field(default=3, description="Fits with as many seeds and keeps the median one.")
+    cooldown: Duration = Field(default=timedelta(days=2), description="No second retraining sooner than this.")
+    params: dict[str, Any] = Field(default={}, description="Handed to build().")
+    trusted: list[str] = Field(default=[], description="Types of the model's own that its file may hold.")
 
 
 class GateRules(_Section):
     """What a challenger must prove, on rows that neither model has seen."""
 
-    window: Duration = Field(timedelta(days=28), description="The newest matured rows, held out of training.")
-    confidence: Annotated[float, Field(ge=0.5, lt=1)] = Field(0.95, description="Of the one-sided bounds.")
-    slice_margin: Share = Field(0.02, description="No slice may be worse than this, in units of the score.")
+    window: Duration = Field(default=timedelta(days=28), description="The newest matured rows, held out of training.")
+    confidence: Annotated[float, Field(ge=0.5, lt=1)] = Field(default=0.95, description="Of the one-sided bounds.")
+    slice_margin: Share = Field(default=0.02, description="No slice may be worse than this, in units of the score.")
     baseline: str = Field(description="A simple baseline's name, or model.<function> for a rule of your own.")
-    baseline_margin: Annotated[float, Field(ge=0)] = Field(0.0, description="By how much it must be beaten.")
+    baseline_margin: Annotated[float, Field(ge=0)] = Field(default=0.0, description="By how much it must be beaten.")
 
 
 class ModelConfig(_Section):
@@ -145,19 +139,17 @@ class ModelConfig(_Section):
 
     name: Name = Field(description="As the folder is called.")
     owner: str = Field(min_length=1, description="Who is paged.")
-    task: Task
+    task: Task = Field(description="classification, multilabel, regression or retrieval.")
     schedule: Annotated[str, AfterValidator(_cron)] = Field(description="Cron, in the timezone below.")
     timezone: Annotated[str, AfterValidator(_timezone)] = "UTC"
-    code: str = Field("model.py", description="build(params) -> an unfitted scikit-learn estimator.")
-    components: list[Reference] = Field(
-        [], description="Shared feature extraction whose bytes are fingerprinted."
-    )
+    code: str = Field(default="model.py", description="build(params) -> an unfitted scikit-learn estimator.")
+    components: list[Reference] = Field(default=[], description="Shared feature extraction; it is fingerprinted.")
     data: Data
     evaluation: Evaluation
     degradation: Degradation = Field(default_factory=Degradation)
     training: Training = Field(default_factory=Training)
     gate: GateRules
-    alerts: list[Reference] = Field([], description="ZETA_ALERT_<NAME> holds an Apprise URL.")
+    alerts: list[Reference] = Field(default=[], description="ZETA_ALERT_<NAME> holds an Apprise URL.")
     _folder: Path = Path()
 
     @property
@@ -166,10 +158,15 @@ class ModelConfig(_Section):
         return self._folder
 
 
+class _Schema(GenerateJsonSchema):
+    def encode_default(self, dft: Any) -> Any:
+        return f"{dft.days}d" if isinstance(dft, timedelta) else super().encode_default(dft)
+
+
 def load(path: Path) -> ModelConfig:
     """Read one model.yaml; ConfigError lists every fault: file, line, key, value and expected form."""
     document = Document(path)
-    faults = list(_own_faults(document.values, path.parent))
+    faults = [*document.faults, *_own_faults(document.values, path.parent)]
     try:
         config = ModelConfig.model_validate(document.values)
     except ValidationError as error:
@@ -188,7 +185,8 @@ def paths(models: Path) -> list[Path]:
 
 def schema() -> dict[str, Any]:
     """Return the JSON schema of model.yaml, for editors."""
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **ModelConfig.model_json_schema()}
+    model = ModelConfig.model_json_schema(schema_generator=_Schema)
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **model}
 
 
 def _line(document: Document, place: Place, text: str) -> str:
@@ -199,59 +197,47 @@ def _line(document: Document, place: Place, text: str) -> str:
 def _shape_fault(fault: Any) -> tuple[Place, str]:
     place = tuple(fault["loc"])
     if fault["type"] == "missing":
-        return place, f"missing; expected {_expected(place)}"
+        description = _fields(place[:-1])[place[-1]].description
+        return place, f"missing; expected {description.rstrip('.') if description else f'keys {list(_fields(place))}'}"
     if fault["type"] == "extra_forbidden":
-        near = difflib.get_close_matches(str(place[-1]), _keys(place[:-1]), 1)
-        return place, "unknown key; " + (
-            f"did you mean {near[0]!r}?" if near else f"known: {_keys(place[:-1])}"
-        )
+        known = list(_fields(place[:-1]))
+        return place, "unknown key" + (_near(place[-1], known) or f"; known: {known}")
     message = fault["msg"].removeprefix("Value error, ")
-    near = difflib.get_close_matches(str(fault["input"]), re.findall(r"'([^']+)'", message), 1)
-    return place, f"{fault['input']!r}: {message}" + (f"; did you mean {near[0]!r}?" if near else "")
+    return place, f"{fault['input']!r}: {message}" + _near(fault["input"], re.findall(r"'([^']+)'", message))
 
 
-def _section(place: Place) -> type[BaseModel] | None:
-    section: Any = ModelConfig
-    for part in place:
-        field = section.model_fields.get(part)
-        section = field.annotation if field else None
-        if not (isinstance(section, type) and issubclass(section, BaseModel)):
-            return None
-    return section
-
-
-def _keys(place: Place) -> list[str]:
-    section = _section(place)
-    return [key for key in section.model_fields if not key.startswith("_")] if section else []
-
-
-def _expected(place: Place) -> str:
-    section = _section(place[:-1])
-    field = section.model_fields.get(str(place[-1])) if section else None
-    if field is None or not field.description:
-        return f"keys {_keys(place)}" if _keys(place) else "a value"
-    return field.description.rstrip(".")
+def _fields(section: Place) -> dict[Any, Any]:
+    fields: Any = ModelConfig.model_fields
+    for part in section:
+        fields = fields[part].annotation.model_fields
+    return fields
 
 
 def _own_faults(values: dict[str, Any], folder: Path) -> Iterator[tuple[Place, str]]:
     """Yield what the shape alone cannot tell, from the raw values, so that it is said beside the shape's faults."""
-    name, task = values.get("name"), values.get("task")
-    if isinstance(name, str) and name != folder.name:
+    if isinstance(name := values.get("name"), str) and name != folder.name:
         yield ("name",), f"{name!r} is not the folder's name; expected {folder.name!r}"
-    for place, known in ((("evaluation", "score"), SCORES), (("gate", "baseline"), BASELINES)):
-        value = _at(values, place)
-        fitting = [one for one, tasks in known.items() if task in tasks]
-        if isinstance(value, str) and fitting and value not in fitting and not OWN.fullmatch(value):
-            near = difflib.get_close_matches(value, fitting, 1)
-            yield (
-                place,
-                f"{value!r} does not fit task {task!r}; expected one of {fitting} or model.<name>"
-                + (f"; did you mean {near[0]!r}?" if near else ""),
-            )
-    for place, default in ((("code",), "model.py"), (("data", "query"), None)):
-        file = _at(values, place) or default
-        if isinstance(file, str) and not (folder / file).is_file():
-            yield place, f"no file {file!r} beside model.yaml; write it or name the one that is there"
+    yield from _unfitting(values, ("evaluation", "score"), SCORES)
+    yield from _unfitting(values, ("gate", "baseline"), BASELINES)
+    yield from _absent(values.get("code", "model.py"), ("code",), folder)
+    yield from _absent(_at(values, ("data", "query")), ("data", "query"), folder)
+    features, label = _at(values, ("data", "features")), _at(values, ("data", "label"))
+    if isinstance(label, str) and isinstance(features, list) and label in features:
+        yield ("data", "features"), f"{label!r} is the label: a model that sees the truth learns nothing; take it out"
+
+
+def _unfitting(values: dict[str, Any], place: Place, known: dict[Task, list[str]]) -> Iterator[tuple[Place, str]]:
+    value, task = _at(values, place), values.get("task")
+    fitting = next((names for one, names in known.items() if one == task), sorted(set().union(*known.values())))
+    if isinstance(value, str) and value not in fitting and not OWN.fullmatch(value):
+        expected = f"expected one of {fitting} or model.<name>" + _near(value, fitting)
+        yield place, f"{value!r} does not fit task {task!r}; {expected}"
+
+
+def _absent(file: Any, place: Place, folder: Path) -> Iterator[tuple[Place, str]]:
+    beside = isinstance(file, str) and (folder / file).resolve().is_relative_to(folder.resolve())
+    if isinstance(file, str) and not (beside and (folder / file).is_file()):
+        yield place, f"no file {file!r} beside model.yaml; write it or name the one that is there"
 
 
 def _at(values: Any, place: Place) -> Any:

@@ -7,6 +7,7 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 from croniter import croniter
+from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
@@ -87,7 +88,7 @@ def _of(work: Workspace, now: datetime) -> Standing:
 
 def table(standings: list[Standing]) -> Table:
     """Return the fleet as a table that fits a terminal of 80 columns."""
-    shown = Table(title="The fleet", title_justify="left")
+    shown = Table(box=SIMPLE_HEAD)
     for column in ("model", "serves", "score now\n(deployed)", "trend", "verdict", "next run", "trouble"):
         shown.add_column(column, no_wrap=column != "trouble", min_width=12 if column == "trouble" else None)
     for one in standings:

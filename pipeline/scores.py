@@ -9,7 +9,7 @@ The first statistic of a row is always 1, so the first sum is the number of rows
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import scipy.sparse as sp
@@ -17,7 +17,8 @@ import scipy.sparse as sp
 from pipeline.errors import ConfigError
 
 SEPARATOR = "|"
-RowStatistics = np.ndarray | sp.csr_array
+Output = Literal["labels", "ranking", "scores"]
+RowStatistics: TypeAlias = "np.ndarray | sp.csr_array"
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class Score:
     better: Literal["higher", "lower"]
     rows: Callable[[np.ndarray, np.ndarray], RowStatistics]
     value: Callable[[np.ndarray], np.ndarray]
-    output: Literal["labels", "ranking", "scores"] = "labels"
+    output: Output = "labels"
     mean: bool = False
     k: int = 0
     """How many answers a ranking must hold."""
@@ -51,7 +52,7 @@ def mean_of(
     better: Literal["higher", "lower"],
     k: int = 0,
 ) -> Score:
-    """Return the score that is the mean of x(truth, predictions) -> (n,); with ``k``, predictions are (n, k) rankings."""
+    """Return the score that is the mean of x(truth, predictions) -> (n,); with ``k`` it gets (n, k) rankings."""
 
     def rows(truth: np.ndarray, predictions: np.ndarray) -> np.ndarray:
         values = np.asarray(x(truth, predictions), dtype=float)
@@ -102,10 +103,8 @@ def _mean(sums: np.ndarray) -> np.ndarray:
 
 
 def _recall(truth: np.ndarray, ranking: np.ndarray) -> np.ndarray:
-    relevant = [set(text.split(SEPARATOR)) for text in truth]
-    return np.array(
-        [len(want.intersection(got)) / len(want) for want, got in zip(relevant, ranking, strict=True)]
-    )
+    pairs = zip(_label_sets(truth), ranking, strict=True)
+    return np.array([len(want.intersection(got)) / max(len(want), 1) for want, got in pairs])
 
 
 def _squares(truth: np.ndarray, predictions: np.ndarray) -> np.ndarray:
@@ -115,7 +114,9 @@ def _squares(truth: np.ndarray, predictions: np.ndarray) -> np.ndarray:
 
 def _r2(sums: np.ndarray) -> np.ndarray:
     n, residual, y, yy = (sums[..., i] for i in range(4))
-    return 1 - _ratio(residual, yy - _ratio(y**2, n))
+    total = yy - _ratio(y**2, n)
+    # A total that is but rounding belongs to a truth without spread, of which nothing can be explained.
+    return 1 - _ratio(residual, np.where(total > 1e-12 * yy, total, 0))
 
 
 def _label_sets(texts: np.ndarray) -> list[set[str]]:

@@ -49,6 +49,14 @@ def load() -> Settings:
     )
 
 
+def remember(settings: Settings, variable: str, value: str) -> None:
+    """Keep a setting in ``$ZETA_HOME/env`` and use it from now on."""
+    settings.home.mkdir(parents=True, exist_ok=True)
+    with (settings.home / "env").open("a", encoding="utf-8") as file:
+        file.write(f"{variable}={value}\n")
+    os.environ[variable] = value
+
+
 def source_url(source: str) -> str:
     """Return the SQLAlchemy URL of the database that model.yaml calls ``source``."""
     return _required(f"ZETA_SOURCE_{_upper(source)}", "an SQLAlchemy URL such as sqlite:////data/rows.db")

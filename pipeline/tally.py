@@ -59,7 +59,7 @@ class Tally:
     def matrix(self, days: list[int], group: Group = ALL, width: int = 0) -> np.ndarray:
         """Return (days, m) sums of a group, zero on a day without rows, padded to at least ``width``."""
         chosen = [self._sums.get(group, {}).get(day, np.zeros(0)) for day in days]
-        width = max([width, *(len(sums) for sums in chosen)])
+        width = max([1, width, *(len(sums) for sums in chosen)])
         return np.array([np.pad(sums, (0, width - len(sums))) for sums in chosen]).reshape(len(days), width)
 
     def loss(self) -> float:
@@ -85,10 +85,11 @@ class Tally:
         known[day] = _plus(known[day], sums) if day in known else sums
 
     def _add_resamples(self, day: int, statistics: RowStatistics) -> None:
-        # A generator a day: the resamples do not depend on which other days are scored in the same run.
+        # A generator a day, drawn row by row: the resamples depend neither on which other days are scored in the
+        # same run nor on where a batch ends.
         generator = self._generators.setdefault(day, np.random.default_rng(day))
-        weights = generator.poisson(1.0, (RESAMPLES, statistics.shape[0])).astype(np.float32)
-        sums = np.asarray(weights @ statistics, dtype=np.float32)
+        weights = generator.poisson(1.0, (statistics.shape[0], RESAMPLES)).astype(np.float32)
+        sums = np.asarray(weights.T @ statistics, dtype=np.float32)
         self._resamples[day] = _plus(self._resamples[day], sums) if day in self._resamples else sums
 
 

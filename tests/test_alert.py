@@ -41,7 +41,9 @@ BUILT = [kind for kind in Kind if kind is not Kind.OVER]
 def test_a_whole_alert_reads_from_the_effect_on_production_down_to_the_evidence():
     alert = build(Kind.GATE_REJECTED, replace(FULL, step=None, error=None))
     assert alert.title == "sites: the challenger did not pass the gate"
-    assert alert.text == """\
+    assert (
+        alert.text
+        == """\
 The gate did not pass the challenger (version 4). Production was not touched. Version 3 goes on serving.
 
 Next: open the report to see where the challenger loses, change models/sites and try it with `zeta check sites`; \
@@ -64,6 +66,7 @@ Worst slices:
 Model: sites. Owner: listing-ml. Run of 2026-03-03 05:00 JST.
 Airflow run: http://127.0.0.1:8080/runs/1
 MLflow run: http://127.0.0.1:5500/#/runs/1"""
+    )
 
 
 @pytest.mark.parametrize("kind", BUILT)

@@ -69,10 +69,20 @@ class Page(HTMLParser):
         self.tags.append((tag, dict(attrs)))
 
     def handle_data(self, data):
-        self.words += data
+        self.words += f" {data} "
 
     def all(self, tag):
         return [attributes for name, attributes in self.tags if name == tag]
+
+
+@pytest.fixture(scope="module")
+def html():
+    return render(REPORT)
+
+
+@pytest.fixture(scope="module")
+def page(html):
+    return Page(html)
 
 
 @pytest.fixture(autouse=True)
@@ -83,8 +93,8 @@ def no_warning_from_matplotlib():
         yield
 
 
-def test_the_verdict_and_its_reason_come_before_everything_else():
-    words = Page(render(REPORT)).words
+def test_the_verdict_and_its_reason_come_before_everything_else(page):
+    words = page.words
     body = words[words.index("sites · listing-ml · 2026-03-03 05:00 JST") :]
     order = ["Promote", "Version 5 beats version 4", "better than the champion by 0.039", "0.753", "+0.039",
              "at least +0.021", "Challenger against champion", "Score over time", "Slices", "Seeds",
@@ -110,23 +120,21 @@ def test_the_verdict_and_its_reason_come_before_everything_else():
         "netflix 1,200 rows ✕ outside the margin 0.600 0.550 −0.050",
     ],
 )
-def test_what_a_reviewer_asks_for_is_on_the_page(text):
-    assert text in Page(render(REPORT)).words
+def test_what_a_reviewer_asks_for_is_on_the_page(page, text):
+    assert text in page.words
 
 
-def test_like_reports_make_like_pages():
-    assert render(REPORT) == render(replace(REPORT))
+def test_like_reports_make_like_pages(html):
+    assert render(replace(REPORT)) == html
 
 
-def test_the_page_needs_no_other_file_and_runs_no_script():
-    page = Page(render(REPORT))
+def test_the_page_needs_no_other_file_and_runs_no_script(page):
     assert not {"script", "link", "img", "image", "iframe", "object"} & {tag for tag, _ in page.tags}
     assert {link["href"] for link in page.all("a")} == {"http://127.0.0.1:5500/#/runs/1"}
     assert all(use["xlink:href"].startswith("#") for use in page.all("use"))
 
 
-def test_every_chart_has_words_for_those_who_cannot_see_it_and_every_table_a_caption():
-    page = Page(render(REPORT))
+def test_every_chart_has_words_for_those_who_cannot_see_it_and_every_table_a_caption(page):
     charts = [svg["aria-label"] for svg in page.all("svg") if svg.get("role") == "img"]
     assert len(charts) == 6
     assert charts[0] == "Gain of the challenger +0.039, lower bound +0.021"
@@ -137,13 +145,12 @@ def test_every_chart_has_words_for_those_who_cannot_see_it_and_every_table_a_cap
     assert {header["scope"] for header in page.all("th")} == {"col", "row"}
 
 
-def test_no_two_elements_of_the_page_share_an_id():
-    ids = [attributes["id"] for _, attributes in Page(render(REPORT)).tags if "id" in attributes]
+def test_no_two_elements_of_the_page_share_an_id(page):
+    ids = [attributes["id"] for _, attributes in page.tags if "id" in attributes]
     assert len(ids) == len(set(ids))
 
 
-def test_charts_take_their_colours_and_their_font_from_the_page():
-    html = render(REPORT)
+def test_charts_take_their_colours_and_their_font_from_the_page(html):
     drawn = html[html.index("<main>") :]
     assert "var(--champion)" in drawn
     assert "DejaVu" not in drawn

@@ -1,7 +1,7 @@
 """Runs of a model's DAG in the Airflow that ``zeta up`` started, over its REST API: ask for one, follow it."""
 
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -41,10 +41,13 @@ def look(settings: Settings, model: str, run: str) -> Run:
     return Run(state, {task["task_id"]: task["state"] for task in tasks if task["state"]})
 
 
-def wait(settings: Settings, model: str, run: str, seconds: float = 3600) -> Run:
+def wait(
+    settings: Settings, model: str, run: str, seconds: float = 3600, on_look: Callable[[Run], None] = lambda run: None
+) -> Run:
     """Return a run when it has finished; Permanent when it takes longer or a service ends meanwhile."""
     deadline = time.monotonic() + seconds
     while not (found := look(settings, model, run)).finished:
+        on_look(found)
         check_alive(settings)
         if time.monotonic() > deadline:
             raise Permanent(f"{model}: run {run} has not finished after {seconds:g} s; it stands at {found.tasks}")

@@ -25,14 +25,13 @@ class Bundle:
 
     def command(self, module: str, *arguments: str) -> list[str]:
         """Return the command line that runs a module of the code on the model, in the directory ``app``."""
-        return [
-            sys.executable, "-m", module, "--model", str(self.model), "--app-root", str(self.app), *arguments
-        ]  # fmt: skip
+        where = ["--model", str(self.model.absolute()), "--app-root", str(self.app.absolute())]
+        return [sys.executable, "-m", module, *where, *arguments]
 
     def environment(self) -> dict[str, str]:
         """Return the environment of its processes: the same whoever starts them, and without any password."""
         return {name: os.environ[name] for name in _INHERITED if name in os.environ} | {
-            "PYTHONPATH": str(self.app),
+            "PYTHONPATH": str(self.app.absolute()),
             "PYTHONDONTWRITEBYTECODE": "1",
             "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
             **dict.fromkeys(_THREADS, "1"),

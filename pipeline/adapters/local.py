@@ -83,16 +83,18 @@ class LocalPlatform:
 
         Permanent when it does not become ready there; then what was stable still serves.
         """
-        observed = self._wish(
-            name, lambda desired: replace(desired, stable=desired.canary or desired.stable, canary=None)
-        )
-        failed = observed.incoming or observed.stable
-        if failed is None:
+
+        def promoted(desired: Desired) -> Desired:
+            return replace(desired, stable=desired.canary or desired.stable, canary=None)
+
+        observed = self._wish(name, promoted)
+        newest = observed.incoming or observed.stable
+        if newest is None:
             raise Permanent(f"{name}: there is no canary to promote; start one first")
-        if failed.state != "ready":
+        if newest.state != "ready":
             self._wish(name, lambda desired: replace(desired, stable=observed.serving))
-            raise self._failure(name, "stable", failed)
-        return _release(failed)
+            raise self._failure(name, "stable", newest)
+        return _release(newest)
 
     def remove_canary(self, name: str) -> None:
         """Stop the canary if there is one; return when it is gone."""

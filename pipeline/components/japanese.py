@@ -3,14 +3,17 @@
 import functools
 import hashlib
 import importlib.metadata
+import itertools
 from pathlib import Path
 from typing import Any
 
 import MeCab
 import unidic_lite
 
-# Without "-r /dev/null" and an explicit dictionary a machine's own mecabrc or a second installed dictionary wins silently.
-ARGUMENTS = f"-r /dev/null -d {unidic_lite.DICDIR} -Owakati"
+from pipeline.errors import DataError
+
+# Without "-r /dev/null" and an explicit dictionary a machine's own mecabrc or a second dictionary wins silently.
+ARGUMENTS = f'-r /dev/null -d "{unidic_lite.DICDIR}" -Owakati'
 _DICTIONARY_FILES = ("sys.dic", "matrix.bin", "char.bin", "unk.dic", "dicrc")
 PROBES = Path(__file__).with_name("japanese_probes.txt")
 
@@ -21,14 +24,18 @@ def _tagger() -> Any:
 
 
 def tokens(text: str) -> list[str]:
-    """Split a text into its words, in order."""
-    return _tagger().parse(text).split()
+    """Split a text into its words, in order; DataError for one that is too long (hundreds of thousands of words)."""
+    # To MeCab a text ends at NUL.
+    words = _tagger().parse(text.replace("\0", " "))
+    if words is None:
+        raise DataError(f"a text of {len(text)} characters is too long for MeCab; shorten it in the query")
+    return words.split()
 
 
 def words_and_pairs(text: str) -> list[str]:
     """Return the words of a text and each pair of neighbours: an analyzer for scikit-learn's vectorizers."""
     words = tokens(text)
-    return words + [f"{first} {second}" for first, second in zip(words, words[1:], strict=False)]
+    return words + [f"{first} {second}" for first, second in itertools.pairwise(words)]
 
 
 def fingerprint() -> dict[str, str]:

@@ -29,5 +29,6 @@ class LabelSets(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
 
     def predict(self, X: Any) -> np.ndarray:
         """Return (n,) texts."""
-        indicators = np.asarray(self.estimator_.predict(X), dtype=bool)
+        # One label alone comes back as (n,).
+        indicators = np.asarray(self.estimator_.predict(X), dtype=bool).reshape(-1, len(self.classes_))
         return np.array([SEPARATOR.join(self.classes_[row]) for row in indicators], dtype=object)

@@ -36,9 +36,13 @@ def roots(toy, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def platform(roots, tmp_path_factory):
+def here(tmp_path_factory):
+    return replace(settings.load(), home=tmp_path_factory.mktemp("home"), model_port=free_port())
+
+
+@pytest.fixture(scope="module")
+def platform(roots, here):
     """A platform on which version 1 is stable; every test leaves it so."""
-    here = replace(settings.load(), home=tmp_path_factory.mktemp("home"), model_port=free_port())
     platform = LocalPlatform(here, roots.__getitem__)
     platform.start_canary(NAME, "1", ONE)
     platform.promote(NAME)
@@ -47,8 +51,8 @@ def platform(roots, tmp_path_factory):
 
 
 @pytest.fixture
-def files(platform):
-    return Releases(platform._settings.home, NAME)
+def files(here):
+    return Releases(here.home, NAME)
 
 
 def free_port():
@@ -235,9 +239,9 @@ def test_what_served_last_serves_again_when_what_was_to_follow_is_bad(platform, 
     assert platform.predict(NAME, "stable", ROWS) == ["本@1", "文具@1"]
 
 
-def test_only_one_supervisor_runs(platform):
+def test_only_one_supervisor_runs(platform, here):
     platform.ensure(NAME)
-    environment = os.environ | {"ZETA_HOME": str(platform._settings.home)}
+    environment = os.environ | {"ZETA_HOME": str(here.home)}
     command = [sys.executable, "-m", "pipeline.adapters.supervisor", NAME]
     second = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
     assert second.returncode == 1
@@ -256,13 +260,13 @@ def test_stop_leaves_nothing_running_and_ensure_brings_it_back_on_its_port(platf
     assert served(address) == "1"
 
 
-def test_a_port_that_is_taken_is_told_and_another_model_gets_another(platform, files, monkeypatch):
-    other = Releases(platform._settings.home, "other")
-    with other.listener(platform._settings.model_port, 0) as listener:
+def test_a_port_that_is_taken_is_told_and_another_model_gets_another(platform, files, here):
+    other = Releases(here.home, "other")
+    with other.listener(here.model_port, 0) as listener:
         port = listener.getsockname()[1]
         assert port != int((files.folder / "port").read_text())
         with pytest.raises(Permanent, match=f"port {port} is taken by another program"):
-            other.listener(platform._settings.model_port, 0)
+            other.listener(here.model_port, 0)
     with other.listener(1, 0) as listener:
         assert listener.getsockname()[1] == port
 
@@ -272,12 +276,12 @@ def test_a_request_that_does_not_fit_is_told(platform):
         platform.predict(NAME, "stable", [{"text": "本"}])
 
 
-def test_a_model_that_never_ran_has_no_release_and_starts_nothing(platform):
+def test_a_model_that_never_ran_has_no_release_and_starts_nothing(platform, here):
     assert platform.release("unknown", "stable") is None
     platform.remove_canary("unknown")
     assert platform.ensure("unknown") is None
     platform.stop("unknown")
-    assert not (platform._settings.home / "releases" / "unknown").exists()
+    assert not (here.home / "releases" / "unknown").exists()
 
 
 def test_a_stable_server_that_is_no_longer_ready_says_why(platform, files, toy, roots):

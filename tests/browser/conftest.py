@@ -41,10 +41,7 @@ def browser() -> Iterator["Browser"]:
 
 @pytest.fixture
 def page(browser: "Browser") -> Iterator["Page"]:
-    """A fresh page. The test fails if the page says anything on the console, or an error escapes in it.
-
-    ``page.requests`` lists the addresses that it asked for.
-    """
+    """A fresh page. The test fails if the page says anything on the console, or an error escapes in it."""
     context = browser.new_context()
     page = context.new_page()
     said: list[str] = []
