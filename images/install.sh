@@ -18,7 +18,8 @@ add_venv_module() {
   if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
     fail "$python has no ensurepip, so it makes no environments; install it as root: apt-get install $package"
   fi
-  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends "$package"
+  apt-get update -qq
+  DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends "$package" >/dev/null
 }
 
 make_uv() {
@@ -41,7 +42,7 @@ make_environment() {
 install() {
   local title=$1 folder=$2 command=$3 from=$SECONDS made_from
   shift 3
-  made_from=$(echo "$place" && cat "$@" images/install.txt pyproject.toml | sha256sum)
+  made_from=$(echo "$place" && cat "$@" images/install.txt $([ "$folder" != .venv ] || echo pyproject.toml) | sha256sum)
   printf '%-42s' "$title"
   if [ "$made_from" = "$(cat "$folder/made-from" 2>/dev/null)" ]; then
     echo "up to date"
@@ -52,8 +53,8 @@ install() {
   echo "$((SECONDS - from)) s"
 }
 
-"$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' ||
-  fail "expected Python 3.11 or newer, $python is $("$python" --version 2>&1); name another: PYTHON=python3.12 make ..."
+"$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null ||
+  fail "expected Python 3.11 or newer, $python is $("$python" --version 2>/dev/null || echo none); name another with PYTHON="
 place="$PWD $("$python" -c 'import sys; print(sys.base_prefix, sys.version)' | tr '\n' ' ')"
 jobs=(images/model/requirements.txt)
 if [ "${1:-}" = dev ] || [ -x .venv/bin/pytest ]; then

@@ -10,9 +10,9 @@ import msgspec
 from pipeline import alert, settings, workspace
 from pipeline.adapters import notifier
 from pipeline.adapters.registry import CHALLENGER, CHAMPION
-from pipeline.alert import Alert, Outcome
+from pipeline.alert import Outcome
 from pipeline.detection import WAITING
-from pipeline.errors import ConfigError
+from pipeline.errors import ConfigError, Temporary
 from pipeline.evaluation import Evaluation
 from pipeline.judgement import Judgement
 from pipeline.slices import Slice
@@ -31,21 +31,33 @@ def announce(name: str, at: datetime, failed: str | None = None, error: str | No
     except ConfigError as broken:
         notifier.send(alert.build(Kind.CONFIG_BROKEN, Outcome(name, at, error=str(broken))), settings.destinations())
         return {"page": str(Kind.CONFIG_BROKEN)}
-    run = work.registry.run(name, at)
-    known = _open(work)
-    kind = Kind.FAILED if failed else _kind(work, run, at, known)
-    news = decide_page(known, kind, at)
-    if news or kind is Kind.PROMOTED:
+    try:
+        run = work.registry.run(name, at)
+        known = _open(work)
         outcome = _outcome(work, run, at, failed, error)
-        if isinstance(news, Over):
-            _send(work, alert.over(news.trouble, outcome), None)
-        elif news:
-            _send(work, alert.build(news.trouble.kind, outcome), news.trouble)
-        else:
-            log.info("%s", alert.build(Kind.PROMOTED, outcome).text)
+    except Temporary as unreachable:
+        if failed is None:
+            raise
+        # Nobody can tell whether it was said before: better twice than never.
+        outcome = Outcome(name, at, owner=work.config.owner, step=failed, error=f"{error}\n{unreachable}")
+        notifier.send(alert.build(Kind.FAILED, outcome), work.config.alerts)
+        return {"page": str(Kind.FAILED)}
+    said = _say(work, known, Kind.FAILED if failed else _kind(work, run, at, known), outcome)
     work.registry.finish(run, succeeded=failed is None)
-    said = None if news is None else "over" if isinstance(news, Over) else str(news.trouble.kind)
     return {"page": said}
+
+
+def _say(work: Workspace, known: Trouble | None, kind: Kind | None, outcome: Outcome) -> str | None:
+    news = decide_page(known, kind, outcome.at)
+    if news is None:
+        if kind is Kind.PROMOTED:
+            log.info("%s", alert.build(kind, outcome).text)
+        return None
+    trouble = None if isinstance(news, Over) else news.trouble
+    message = alert.build(trouble.kind, outcome) if trouble else alert.over(news.trouble, outcome)
+    notifier.send(message, work.config.alerts)
+    work.registry.set_note(work.config.name, "trouble", trouble.to_json() if trouble else None)
+    return str(message.kind)
 
 
 def pending(work: Workspace, run: str, at: datetime) -> bool:
@@ -57,11 +69,6 @@ def pending(work: Workspace, run: str, at: datetime) -> bool:
 def _open(work: Workspace) -> Trouble | None:
     text = work.registry.note(work.config.name, "trouble")
     return Trouble.from_json(text) if text else None
-
-
-def _send(work: Workspace, message: Alert, trouble: Trouble | None) -> None:
-    notifier.send(message, work.config.alerts)
-    work.registry.set_note(work.config.name, "trouble", trouble.to_json() if trouble else None)
 
 
 def _kind(work: Workspace, run: str, at: datetime, known: Trouble | None) -> Kind | None:

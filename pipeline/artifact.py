@@ -23,11 +23,13 @@ if TYPE_CHECKING:
 
 # What a model file may hold beyond what skops trusts by itself: scikit-learn, numpy, most of scipy.
 TRUSTED = (
+    "numpy.dtype",
     "pipeline.components.japanese.tokens",
     "pipeline.components.japanese.words_and_pairs",
     "pipeline.components.labels.LabelSets",
     "pipeline.components.retrieval.NearestTitles",
     "scipy.sparse._csr.csr_matrix",
+    "sklearn.multiclass._ConstantPredictor",
 )
 Kind = Literal["string", "number"]
 
@@ -46,7 +48,7 @@ class Golden(msgspec.Struct, frozen=True):
         return [
             f"golden row {row} is answered {answer!r}, at training it was {recorded!r}"
             for row, (answer, recorded) in pairs
-            if not _equal("|".join(answer) if isinstance(answer, list) else answer, recorded)
+            if not _equal("|".join(map(str, answer)) if isinstance(answer, list) else answer, recorded)
         ]
 
 
@@ -96,11 +98,13 @@ class Model:
         return self.estimator.classes_[np.take_along_axis(top, order, axis=1)]
 
     def scores(self, frame: "DataFrame") -> np.ndarray:
-        """Return (n,) log-odds of the second class of a binary classification (or its decision function)."""
-        inputs = self._inputs(frame)
-        if hasattr(self.estimator, "decision_function"):
-            return np.asarray(self.estimator.decision_function(inputs))
-        return logit(np.clip(self.estimator.predict_proba(inputs)[:, 1], 1e-9, 1 - 1e-9))
+        """Return (n,) log-odds of the second class (or its decision function); ConfigError without two classes."""
+        scores = self._class_scores(self._inputs(frame))
+        if scores.ndim == 1:
+            return scores
+        if scores.shape[1] != 2:
+            raise ConfigError(f"{self.manifest.name}: there are {scores.shape[1]} classes; scores of rows want two")
+        return logit(np.clip(scores[:, 1], 1e-9, 1 - 1e-9))
 
     def _class_scores(self, inputs: Any) -> np.ndarray:
         score = getattr(self.estimator, "decision_function", None) or self.estimator.predict_proba
@@ -111,9 +115,9 @@ class Model:
 
 
 def _equal(answer: Any, recorded: str | float) -> bool:
-    if isinstance(answer, str) or isinstance(recorded, str):
-        return answer == recorded
-    return math.isclose(answer, recorded, rel_tol=1e-6, abs_tol=1e-12)
+    if isinstance(answer, int | float) and isinstance(recorded, int | float):
+        return math.isclose(answer, recorded, rel_tol=1e-6, abs_tol=1e-12)
+    return bool(answer == recorded)
 
 
 def code(name: str, path: Path) -> ModuleType:
@@ -130,6 +134,7 @@ def code(name: str, path: Path) -> ModuleType:
     try:
         spec.loader.exec_module(module)
     except Exception as error:
+        del sys.modules[module_name]
         raise ConfigError(f"{path}: does not import: {type(error).__name__}: {error}") from error
     return module
 
@@ -139,16 +144,10 @@ def save(directory: Path, manifest: Manifest, estimator: Any, keys: np.ndarray) 
     import mlflow.sklearn
     import skops.io
 
-    unknown = sorted(
-        set(skops.io.get_untrusted_types(data=skops.io.dumps(estimator))) - set(manifest.trusted)
-    )
+    unknown = sorted(set(skops.io.get_untrusted_types(data=skops.io.dumps(estimator))) - set(manifest.trusted))
     if unknown:
-        raise ConfigError(
-            f"training.trusted: the model holds {unknown}; list them there if they are the model's own"
-        )
-    packages = [
-        f"{name}=={manifest.fingerprint[name]}" for name in ("numpy", "scipy", "scikit-learn", "skops")
-    ]
+        raise ConfigError(f"training.trusted: the model holds {unknown}; list them there if they are the model's own")
+    packages = [f"{name}=={manifest.fingerprint[name]}" for name in ("numpy", "scipy", "scikit-learn", "skops")]
     mlflow.sklearn.save_model(
         estimator, str(directory), serialization_format="skops", skops_trusted_types=manifest.trusted,
         signature=_signature(manifest), pip_requirements=packages,
@@ -162,9 +161,8 @@ def _signature(manifest: Manifest) -> Any:
     from mlflow.types import ColSpec, Schema
 
     types = {"string": "string", "number": "double"}
-    inputs = [ColSpec(types[kind], column) for column, kind in manifest.features.items()]
-    output = "double" if manifest.task == "regression" else "string"
-    return ModelSignature(Schema(inputs), Schema([ColSpec(output)]))
+    inputs = Schema([ColSpec(types[kind], column) for column, kind in manifest.features.items()])
+    return ModelSignature(inputs, Schema([ColSpec("double" if manifest.task == "regression" else "string")]))
 
 
 def manifest(directory: Path) -> Manifest:
@@ -187,7 +185,5 @@ def load(directory: Path, code_path: Path | None = None) -> Model:
     try:
         estimator = skops.io.load(directory / "model.skops", trusted=described.trusted)
     except Exception as error:
-        raise Permanent(
-            f"{directory / 'model.skops'}: does not load: {type(error).__name__}: {error}"
-        ) from error
+        raise Permanent(f"{directory / 'model.skops'}: does not load: {type(error).__name__}: {error}") from error
     return Model(described, estimator)

@@ -5,8 +5,10 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import msgspec
+import numpy as np
 
 from pipeline.config import Checks, ModelConfig
+from pipeline.data import DAY
 from pipeline.scores import SEPARATOR
 
 if TYPE_CHECKING:
@@ -31,12 +33,15 @@ class Profile(msgspec.Struct, frozen=True):
         if config.task != "regression":
             for text, count in frame[config.data.label].value_counts().items():
                 labels.update(dict.fromkeys(str(text).split(SEPARATOR), int(count)))
-        nulls = {
-            column: int((frame[column].isna() | (frame[column] == "")).sum())
-            for column in config.data.features
-        }
+        nulls = {column: int((frame[column].isna() | (frame[column] == "")).sum()) for column in config.data.features}
         nulls[config.data.label] = int(frame[config.data.label].isna().sum())
         return cls(days, len(frame), nulls, dict(labels))
+
+    @classmethod
+    def by_day(cls, frame: "DataFrame", config: ModelConfig) -> dict[int, "Profile"]:
+        """Return a profile of each day of a tidy frame."""
+        days = frame[DAY].to_numpy()
+        return {int(day): cls.of(frame[days == day], config) for day in np.unique(days)}
 
     def __add__(self, other: "Profile") -> "Profile":
         """Pool two profiles of different days."""
@@ -63,15 +68,11 @@ def content_faults(profile: Profile, reference: Profile, checks: Checks) -> list
     for column, count in sorted(profile.nulls.items()):
         share, usual = _share(count, profile.rows), _share(reference.nulls.get(column, 0), reference.rows)
         if share > usual + checks.nulls:
-            found.append(
-                f"nulls: {column} is null in {share:.1%} of {profile.rows} rows, usually in {usual:.1%}"
-            )
+            found.append(f"nulls: {column} is null in {share:.1%} of {profile.rows} rows, usually in {usual:.1%}")
     for label, count in sorted(profile.labels.items()):
         share, usual = _share(count, profile.rows), _share(reference.labels.get(label, 0), reference.rows)
         if share > usual + checks.label_share:
-            found.append(
-                f"label_share: {label!r} is on {share:.1%} of {profile.rows} rows, usually on {usual:.1%}"
-            )
+            found.append(f"label_share: {label!r} is on {share:.1%} of {profile.rows} rows, usually on {usual:.1%}")
     return found
 
 
@@ -83,9 +84,7 @@ def volume_faults(profile: Profile, reference: Profile, checks: Checks) -> list[
     return [f"volume: {profile.rows} rows in {profile.days} days, where {expected:.0f} are usual"]
 
 
-def pools(
-    profiles: dict[int, Profile], since: int, end: int, rows: int
-) -> Iterator[tuple[list[int], int, bool]]:
+def pools(profiles: dict[int, Profile], since: int, end: int, rows: int) -> Iterator[tuple[list[int], int, bool]]:
     """Yield (days with rows, calendar days, complete) pools; the last one is what is still too small."""
     first, pool, held = since, [], 0
     for day in range(since, end):

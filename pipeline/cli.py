@@ -133,11 +133,33 @@ def check(
 
 
 @app.command()
+def new(
+    name: Name,
+    task: Annotated[str, typer.Option(help="classification, multilabel, regression or retrieval.")],
+    source: Annotated[
+        str, typer.Option(help="ZETA_SOURCE_<SOURCE> holds the database's URL.", show_default="NAME")
+    ] = "",
+    table: Annotated[str, typer.Option(help="The table or view with the rows.", show_default="SOURCE")] = "",
+    key: Annotated[str, typer.Option(help="Its column that names the entity.")] = "item_id",
+    time: Annotated[str, typer.Option(help="Its column that says when the row came to be.")] = "created_at",
+    label: Annotated[str, typer.Option(help="Its column with the truth.")] = "label",
+    text: Annotated[list[str] | None, typer.Option(help="A column of texts to learn from; may be repeated.")] = None,
+    number: Annotated[list[str] | None, typer.Option(help="A column of numbers to learn from; as often.")] = None,
+) -> None:
+    """Write the files of a new model, which `zeta check` accepts as they are."""
+    from pipeline import scaffold, settings
+
+    columns = scaffold.Columns(key, time, label, tuple(text or ([] if number else ["title"])), tuple(number or []))
+    for path in scaffold.new(name, task, settings.load().models, source, table, columns):
+        print(path)
+
+
+@app.command()
 def schema() -> None:
     """Print the JSON schema of model.yaml, for editors."""
-    from pipeline import config
+    from pipeline import scaffold
 
-    print(json.dumps(config.schema(), indent=2))
+    print(scaffold.schema(), end="")
 
 
 @app.command()

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+from scipy.special import stdtrit
 
 from pipeline.scores import Score
 
@@ -39,5 +39,5 @@ def difference(score: Score, first: np.ndarray, second: np.ndarray, confidence: 
     error = np.sqrt((days - 1) * np.var(left_out))
     if not np.isfinite(estimate + error):
         return None
-    half = float(stats.t.ppf(confidence, days - 1) * error)
+    half = float(stdtrit(days - 1, confidence) * error)
     return Difference(estimate, estimate - half, estimate + half, days, rows)

@@ -3,6 +3,8 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
+from numbers import Number
+from types import NoneType
 from typing import TYPE_CHECKING, Any, Protocol
 from zoneinfo import ZoneInfo
 
@@ -11,6 +13,7 @@ import numpy as np
 from pipeline.artifact import Kind
 from pipeline.config import ModelConfig
 from pipeline.errors import DataError
+from pipeline.scores import SEPARATOR
 
 if TYPE_CHECKING:
     from pandas import DataFrame, Series
@@ -65,10 +68,12 @@ def midnight(day: int, config: ModelConfig) -> datetime:
 
 
 def read(source: Source, config: ModelConfig, window: Window) -> Iterator["DataFrame"]:
-    """Yield tidy batches of a window: features as read, label, slices, zeta_day (int), zeta_key (uint64 hash).
+    """Yield tidy batches of a window: all columns as read but the label, and zeta_day (int), zeta_key (uint64).
 
-    Nulls are kept: the data checks count them.
-    Raises DataError for a missing column, a time that is none, or a row outside the window.
+    A label is a text or, for a regression, a float. zeta_key is a hash of the key's text: 7 and "7" are one entity,
+    7.0 is another. Nulls are kept, except of key and time: the data checks count them. Raises DataError for a column
+    that is missing or there twice, a key or time that is none, a label with '|' in a classification, or a row outside
+    the window.
     """
     query = (config.folder / config.data.query).read_text(encoding="utf-8")
     for batch in source.batches(query, midnight(window.first, config), midnight(window.end, config)):
@@ -82,11 +87,18 @@ def columns(config: ModelConfig) -> list[str]:
 
 
 def kinds(frame: "DataFrame", config: ModelConfig) -> dict[str, Kind]:
-    """Return whether each feature of a training window holds texts or numbers."""
-    return {
-        column: "string" if frame[column].map(lambda value: isinstance(value, str)).any() else "number"
-        for column in config.data.features
-    }
+    """Return whether each feature of a training window holds texts or numbers; DataError for anything else."""
+    found: dict[str, Kind] = {}
+    for column in config.data.features:
+        types = set(frame[column].map(type))
+        odd = [one.__name__ for one in types if not issubclass(one, str | Number | NoneType)]
+        if odd:
+            raise DataError(
+                f"{config.name}: schema: {column} holds {sorted(odd)}; a feature is a text or a number: cast it in "
+                f"{config.data.query}"
+            )
+        found[column] = "string" if any(issubclass(one, str) for one in types) else "number"
+    return found
 
 
 def inputs(frame: "DataFrame", kinds: dict[str, Kind]) -> "DataFrame":
@@ -114,35 +126,43 @@ def frame(rows: list[dict[str, Any]], kinds: dict[str, Kind]) -> "DataFrame":
 
 def records(frame: "DataFrame") -> list[dict[str, Any]]:
     """Return what the model sees as a client would send it: NaN is null."""
-    return frame.astype(object).where(frame.notna(), None).to_dict("records")
+    rows = frame.astype(object).where(frame.notna(), None).to_dict("records")
+    return [{str(column): value for column, value in row.items()} for row in rows]
+
+
+def slice_values(column: "Series") -> np.ndarray:
+    """Return (n,) texts that name the slice of each row; a null is '(none)'."""
+    return column.map(lambda value: "(none)" if value is None or value != value else str(value)).to_numpy(dtype=str)
 
 
 def _tidy(batch: "DataFrame", config: ModelConfig, window: Window) -> "DataFrame":
     from pandas import util
 
-    missing = [column for column in columns(config) if column not in batch.columns]
-    if missing:
-        raise DataError(
-            f"{config.name}: schema: {config.data.query} gives no column {missing}; it gives {list(batch.columns)}"
-        )
+    given = list(batch.columns)
+    wrong = [column for column in columns(config) if given.count(column) != 1]
+    if wrong:
+        raise DataError(f"{config.name}: schema: {config.data.query} must give each of {wrong} once; it gives {given}")
     tidy = batch[columns(config)].copy()
+    for column in (config.data.key, config.data.time):
+        if nulls := int(tidy[column].isna().sum()):
+            raise DataError(f"{config.name}: schema: {nulls} rows have no {column}; every row needs one")
     tidy[DAY] = _days(batch[config.data.time], config, window)
-    tidy[KEY] = util.hash_array(batch[config.data.key].astype(str).to_numpy(dtype=object))
+    tidy[KEY] = util.hash_array(batch[config.data.key].map(str).to_numpy(dtype=object))
     tidy[config.data.label] = _label(tidy[config.data.label], config)
-    for column in config.evaluation.slices:
-        tidy[column] = tidy[column].map(lambda value: "(none)" if value is None else str(value))
     return tidy
 
 
 def _days(times: "Series", config: ModelConfig, window: Window) -> np.ndarray:
     import pandas as pd
 
+    texts = times.map(lambda value: isinstance(value, str)).any()
     try:
-        moments = pd.to_datetime(times, utc=True, format="ISO8601" if times.map(type).eq(str).any() else None)
+        moments = pd.to_datetime(times, utc=True, format="ISO8601" if texts else None)
     except (ValueError, TypeError) as error:
-        raise DataError(f"{config.name}: schema: {config.data.time} is not a time: {error}") from error
+        why = str(error).splitlines()[0]
+        raise DataError(f"{config.name}: schema: {config.data.time} is not a time: {why}") from error
     if moments.isna().any():
-        raise DataError(f"{config.name}: schema: {int(moments.isna().sum())} rows have no {config.data.time}")
+        raise DataError(f"{config.name}: schema: {config.data.time} is not a time: {times[moments.isna()].iloc[0]!r}")
     local = moments.dt.tz_convert(config.timezone).dt.tz_localize(None)
     days = (local.dt.normalize() - pd.Timestamp(EPOCH)).dt.days.to_numpy()
     outside = (days < window.first) | (days >= window.end)
@@ -158,5 +178,14 @@ def _label(values: "Series", config: ModelConfig) -> "Series":
     import pandas as pd
 
     if config.task == "regression":
-        return pd.to_numeric(values).astype(float)
-    return values.map(lambda value: None if value is None or value != value else str(value)).astype(object)
+        return pd.to_numeric(values, errors="coerce").astype(float)
+    labels = values.map(lambda value: None if value is None or value != value else str(value)).astype(object)
+    if (
+        config.task == "classification"
+        and (mixed := labels[labels.str.contains(SEPARATOR, regex=False, na=False)]).size
+    ):
+        raise DataError(
+            f"{config.name}: schema: {config.data.label} is {mixed.iloc[0]!r}; {SEPARATOR!r} separates the labels of a "
+            f"multilabel: write another character in {config.data.query}"
+        )
+    return labels

@@ -12,6 +12,7 @@ day-to-day spread of the true loss.
 """
 
 import functools
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -71,20 +72,13 @@ def decide(
     """Judge the champion from its reference points, the points since, and this morning's evaluation."""
     if evaluation.faults:
         return Verdict(Decision.DATA_BAD, tuple(evaluation.faults))
-    if evaluation.rows < minimum_rows:
-        reason = f"{evaluation.rows} matured rows in {evaluation.window}; at least {minimum_rows} are needed"
-        return Verdict(Decision.INSUFFICIENT, (reason,))
-    if len(reference) < _FEWEST_REFERENCE_POINTS:
-        reason = f"the reference has {len(reference)} points of {minimum_rows} rows; three are needed: lengthen gate.window"
-        return Verdict(Decision.INSUFFICIENT, (reason,))
+    if missing := _missing(reference, points, evaluation, minimum_rows):
+        return Verdict(Decision.INSUFFICIENT, (missing,))
     state = cusum(reference, points, rule)
     level = state.path[-1] if state.path else 0.0
     numbers = {
-        "cusum": level,
-        "threshold": state.threshold,
-        "reference": state.reference,
-        "spread": state.spread,
-    }
+        "cusum": level, "threshold": state.threshold, "reference": state.reference, "spread": state.spread,
+    }  # fmt: skip
     if state.alarm:
         recent = float(np.average(_losses(points[-5:]), weights=_rows(points[-5:])))
         reason = (
@@ -100,10 +94,25 @@ def cool(verdict: Verdict, at: datetime, last: datetime | None, cooldown: timede
     """Put a retraining off while the one before it, at the logical time ``last``, is younger than the cooldown."""
     if verdict.outcome != Decision.RETRAIN or last is None or at - last >= cooldown:
         return verdict
-    waits = (
-        f"retrained on {last.date()} already; not again before {(last + cooldown).date()} (training.cooldown)"
-    )
+    waits = f"retrained on {last.date()} already; not again before {(last + cooldown).date()} (training.cooldown)"
     return Verdict(Decision.KEEP, (*verdict.reasons, waits), verdict.numbers | {WAITING: 1.0})
+
+
+def _missing(
+    reference: Sequence[Point], points: Sequence[Point], evaluation: Evaluation, minimum_rows: int
+) -> str | None:
+    if evaluation.rows < minimum_rows:
+        return f"{evaluation.rows} matured rows in {evaluation.window}; at least {minimum_rows} are needed"
+    if evaluation.score is None:
+        return f"the score is not defined on the {evaluation.rows} rows in {evaluation.window}"
+    if len(reference) < _FEWEST_REFERENCE_POINTS:
+        return (
+            f"the reference has {len(reference)} points of {minimum_rows} rows; {_FEWEST_REFERENCE_POINTS} are needed: "
+            "lengthen gate.window"
+        )
+    if not all(math.isfinite(point.loss + point.variance) for point in [*reference, *points]):
+        return "the history of the score holds a point that is no number; remove it from the monitor run"
+    return None
 
 
 def _losses(points: Sequence[Point]) -> np.ndarray:
@@ -115,8 +124,8 @@ def _rows(points: Sequence[Point]) -> np.ndarray:
 
 
 def _row_variance(points: Sequence[Point]) -> float:
-    """Pool the variance of one row's loss over all points: a single day's may be zero by luck."""
-    return float(np.mean([point.variance * point.rows for point in points])) + 1e-12
+    """Pool the variance of one row's loss over all points: a single day's may be zero by luck; all may, so never 0."""
+    return float(np.mean([point.variance * point.rows for point in points])) + np.finfo(float).tiny
 
 
 def _spread(losses: np.ndarray, rows: np.ndarray, row_variance: float) -> float:

@@ -1,5 +1,6 @@
 """Scoring models on rows that they have not seen, and what a morning's evaluation found."""
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -11,8 +12,8 @@ from pipeline import checks
 from pipeline.artifact import Kind
 from pipeline.checks import Profile
 from pipeline.config import ModelConfig
-from pipeline.data import DAY, KEY, Window, as_date, inputs
-from pipeline.scores import Score
+from pipeline.data import DAY, KEY, Window, as_date, inputs, slice_values
+from pipeline.scores import Output, Score
 from pipeline.tally import Point, Tally
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ class Subject:
     """Something that predicts: ``predict(frame, output, k)`` gets ``features`` and returns (n,) or (n, k)."""
 
     features: Mapping[str, Kind]
-    predict: Callable[["DataFrame", str, int], np.ndarray]
+    predict: Callable[["DataFrame", Output, int], np.ndarray]
 
 
 class SliceScore(msgspec.Struct, frozen=True):
@@ -39,7 +40,7 @@ class SliceScore(msgspec.Struct, frozen=True):
 
 
 class Evaluation(msgspec.Struct, frozen=True):
-    """What one morning found about the champion. ``score`` and its 95 % interval are None without rows.
+    """What one morning found about the champion. ``score`` and its 95 % interval are None where not defined.
 
     ``points``: new points of the history; ``faults``: why the newest data cannot be trusted;
     ``set_aside``: days that were left out of the history, with the reason.
@@ -76,10 +77,9 @@ def score_rows(
     scored = Scored({name: Tally(score, resample) for name in subjects}, {})
     for batch in batches:
         fresh = batch[~_among(batch[KEY].to_numpy(np.uint64), seen)]
-        for day, rows in fresh.groupby(DAY):
-            profile = Profile.of(rows, config)
-            known = scored.profiles.get(int(day))
-            scored.profiles[int(day)] = (known + profile).spanning(1) if known else profile
+        for day, profile in Profile.by_day(fresh, config).items():
+            known = scored.profiles.get(day)
+            scored.profiles[day] = (known + profile).spanning(1) if known else profile
         labelled = fresh[fresh[config.data.label].notna()]
         if len(labelled):
             _add(labelled, subjects, score, config, scored.tallies)
@@ -95,7 +95,8 @@ def evaluate(
     window: Window,
 ) -> Evaluation:
     """Turn scored days into an Evaluation: days from ``since`` become points, ``window`` the score now."""
-    points, faults, set_aside, bad = [], [], [], set()
+    points, faults, set_aside = [], [], []
+    bad = checks.bad_days(profiles, reference, config)
     for days, span, complete in checks.pools(profiles, since, window.end, config.evaluation.minimum_rows):
         profile = checks.pool(profiles, days, span)
         if complete:
@@ -105,9 +106,14 @@ def evaluate(
             faults = faults + found
         if found:
             bad.update(days)
-            set_aside += [f"{_span(days, span)}: {fault}" for fault in found]
         elif complete and (labelled := [day for day in days if day in scored.days()]):
-            points.append(scored.point(labelled, span))
+            point = scored.point(labelled, span)
+            if math.isfinite(point.loss + point.variance):
+                points.append(point)
+            else:
+                found = [f"the score and its error are not defined on {point.rows} rows"]
+        last = days[-1] if complete else window.end - 1
+        set_aside += [f"{as_date(last - span + 1)}..{as_date(last)}: {fault}" for fault in found]
     days = [day for day in scored.days() if window.first <= day < window.end and day not in bad]
     return _summary(scored, days, window, points, faults, set_aside)
 
@@ -115,9 +121,7 @@ def evaluate(
 def shown(score: Score, point: Point, reference: float) -> dict[str, float]:
     """Return a point as the MLflow chart shows it: score, 95 % interval, and the score at deployment."""
     half = Z95 * point.variance**0.5
-    low, value, high = sorted(
-        score.from_loss(loss) for loss in (point.loss - half, point.loss, point.loss + half)
-    )
+    low, value, high = sorted(score.from_loss(loss) for loss in (point.loss - half, point.loss, point.loss + half))
     return {"score": value, "score_low": low, "score_high": high, "reference": score.from_loss(reference)}
 
 
@@ -133,19 +137,14 @@ def _summary(
         return Evaluation(str(window), 0, None, None, None, points, [], faults, set_aside)
     now = tally.point(days, window.days)
     half = Z95 * now.variance**0.5
-    low, value, high = sorted(
-        tally.score.from_loss(loss) for loss in (now.loss - half, now.loss, now.loss + half)
-    )
+    scores = sorted(tally.score.from_loss(loss) for loss in (now.loss - half, now.loss, now.loss + half))
+    low, value, high = (one if math.isfinite(one) else None for one in scores)
     slices = []
     for column, group in tally.groups():
         sums = tally.matrix(days, (column, group)).sum(axis=0)
-        if len(sums) and sums[0]:
-            slices.append(SliceScore(column, group, int(sums[0]), float(tally.score.value(sums))))
+        if sums[0] and math.isfinite(score := float(tally.score.value(sums))):
+            slices.append(SliceScore(column, group, int(sums[0]), score))
     return Evaluation(str(window), now.rows, value, low, high, points, slices, faults, set_aside)
-
-
-def _span(days: list[int], span: int) -> str:
-    return f"{as_date(days[-1] - span + 1)}..{as_date(days[-1])}" if days else f"the last {span} days"
 
 
 def _add(
@@ -156,7 +155,7 @@ def _add(
     tallies: dict[str, Tally],
 ) -> None:
     truth = rows[config.data.label].to_numpy()
-    slices = {column: rows[column].to_numpy(dtype=str) for column in config.evaluation.slices}
+    slices = {column: slice_values(rows[column]) for column in config.evaluation.slices}
     for name, subject in subjects.items():
         predictions = subject.predict(inputs(rows, dict(subject.features)), score.output, score.k)
         tallies[name].add(rows[DAY].to_numpy(), slices, score.rows(truth, predictions))

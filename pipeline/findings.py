@@ -22,7 +22,7 @@ class Findings:
     def __init__(self) -> None:
         self._console = Console(highlight=False, width=None if sys.stdout.isatty() else _LOG_WIDTH)
         self._status = self._console.status("")
-        self._name = ""
+        self._name, self._doing = "", ""
         self.faults: dict[str, int] = {}
 
     def section(self, name: str) -> None:
@@ -44,14 +44,15 @@ class Findings:
                 faults.append(" ".join(str(error).split()))
             # A model's own code may raise anything, and even leave: neither may end the inspection of the others.
             except (Exception, SystemExit) as error:
-                faults.append(f"{type(error).__name__}: {' '.join(str(error).split())}")
+                faults.append(f"{self._doing}: {type(error).__name__}: {' '.join(str(error).split())}")
         for fault in dict.fromkeys(faults):
             self._line("fault", part, fault)
             self.faults[self._name] += 1
         return None if faults else results
 
     def doing(self, text: str) -> None:
-        """Show what the step at work is doing."""
+        """Show what the step at work is doing, until the next call."""
+        self._doing = text
         self._status.update(f"{self._name}: {text}")
 
     def good(self, part: str, text: str) -> None:
@@ -64,7 +65,7 @@ class Findings:
 
     def show(self, thing: RenderableType) -> None:
         """Show a table."""
-        self._console.print(Padding(thing, (0, 0, 0, 14)))
+        self._console.print(Padding(thing, (0, 0, 0, 14), expand=False))
 
     def end(self) -> None:
         """Close with a word on each model."""

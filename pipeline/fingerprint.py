@@ -24,11 +24,12 @@ def current(components: Iterable[str]) -> dict[str, str]:
     for name in sorted(components):
         try:
             component = importlib.import_module(f"pipeline.components.{name}")
-        except ModuleNotFoundError as error:
+            described = component.fingerprint()
+        except (ImportError, AttributeError) as error:
             raise ConfigError(
-                f"components: {name!r} is not there; expected a module pipeline/components/{name}.py"
+                f"components: {name!r}: {error}; expected pipeline/components/{name}.py with a fingerprint()"
             ) from error
-        parts |= {f"{name}.{part}": value for part, value in component.fingerprint().items()}
+        parts |= {f"{name}.{part}": value for part, value in described.items()}
     return parts
 
 

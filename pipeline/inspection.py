@@ -15,7 +15,8 @@ from pipeline import config, data, fingerprint, sample, settings, training, tria
 from pipeline.adapters.registry import CHAMPION
 from pipeline.config import ModelConfig
 from pipeline.data import Window, as_date
-from pipeline.errors import ConfigError, DataError
+from pipeline.errors import ConfigError, DataError, ZetaError
+from pipeline.figures import figure
 from pipeline.findings import Findings
 from pipeline.sample import Sample
 from pipeline.trial import Trial
@@ -61,6 +62,7 @@ def _inspect(work: Workspace, at: datetime, findings: Findings, registry: bool) 
     findings.good("config", f'{rules.task}, at "{rules.schedule}" {rules.timezone}, owner {rules.owner}')
     sound = _code(work, findings)
     _alerts(rules, findings)
+    findings.doing("reading its rows")
     if not findings.attempt("source", lambda: work.source):
         return
     read = functools.cache(partial(sample.read, work.source, rules, findings.doing))
@@ -118,8 +120,8 @@ def _newest(work: Workspace, read: Read, end: int) -> Sample:
 def _rows(rules: ModelConfig, shown: Sample, end: int, findings: Findings) -> None:
     window, count, least = shown.window, shown.profile.rows, rules.evaluation.minimum_rows
     if window.end < end:
-        asked, newest = Window(end - window.days, end), as_date(window.end - 1)
-        findings.note("data", f"no row in the evaluation window {asked}; the newest is of {newest}: tried up to there")
+        asked, last = Window(end - window.days, end), as_date(window.end - 1)
+        findings.note("data", f"no row in the evaluation window {asked}; the newest is of {last}: tried up to there")
     findings.good("data", f"{count:,} rows in {window}, {shown.labelled:,} labelled: {_labels(rules, shown)}")
     if shown.labelled < least:
         findings.note(
@@ -128,11 +130,11 @@ def _rows(rules: ModelConfig, shown: Sample, end: int, findings: Findings) -> No
             "decide anything; lengthen evaluation.window or lower minimum_rows",
         )
     table = Table("column", "role", "null", "newest", box=SIMPLE_HEAD, pad_edge=False)
-    newest_row = shown.frame.iloc[-1] if shown.labelled else {}
+    newest = shown.frame.iloc[-1].to_dict() if shown.labelled else {}
     for column, role in _roles(rules):
         nulls = shown.profile.nulls.get(column, 0) / count
         checked = column in [*rules.data.features, rules.data.label]
-        table.add_row(column, role, f"{nulls:.1%}" if checked else "", Text(str(newest_row.get(column, ""))[:60]))
+        table.add_row(column, role, f"{nulls:.1%}" if checked else "", Text(str(newest.get(column, ""))[:60]))
     findings.show(table)
 
 
@@ -150,7 +152,7 @@ def _labels(rules: ModelConfig, shown: Sample) -> str:
         return "nothing to learn from"
     if rules.task == "regression":
         low, middle, high = np.quantile(shown.frame[rules.data.label].to_numpy(float), [0.05, 0.5, 0.95])
-        return f"median {middle:,.4g}, nine in ten from {low:,.4g} to {high:,.4g}"
+        return f"median {figure(middle)}, nine in ten from {figure(low)} to {figure(high)}"
     commonest = sorted(shown.profile.labels.items(), key=lambda item: (-item[1], item[0]))
     shares = ", ".join(f"{label} {count / shown.labelled:.0%}" for label, count in commonest[:_SHOWN_LABELS])
     more = len(commonest) - _SHOWN_LABELS
@@ -175,39 +177,43 @@ def _model(work: Workspace, read: Read, shown: Sample, findings: Findings) -> No
 
 
 def _scores(rules: ModelConfig, found: Trial, findings: Findings) -> None:
-    name = rules.evaluation.score
+    name, drop = rules.evaluation.score, rules.degradation.smallest_drop
     if found.score is None or found.baseline is None:
         findings.note("model", f"{name} cannot be told from {found.unseen:,} unseen rows of the evaluation window")
         return
-    against = f"the baseline {rules.gate.baseline} has {found.baseline:,.4g}"
-    findings.good("model", f"{name} {found.score:,.4g} on {found.unseen:,} unseen rows, a first taste; {against}")
-    drop, size = rules.degradation.smallest_drop, abs(found.score)
-    if drop > size or drop < size * _SMALLEST_SHARE:
-        findings.note("model", f"degradation.smallest_drop {drop:g} is in units of {name}: is it meant so?")
+    against = f"the baseline {rules.gate.baseline} has {figure(found.baseline)}"
+    findings.good("model", f"{name} {figure(found.score)} on {found.unseen:,} unseen rows, a first taste; {against}")
+    if found.better == "lower" and not found.score * _SMALLEST_SHARE < drop < found.score:
+        findings.note("model", f"degradation.smallest_drop {drop:g} is in units of {name}: is that what is meant?")
 
 
 def _first_run(work: Workspace, read: Read, end: int, findings: Findings, registry: bool) -> None:
     """Tell what a run at the asked time would do."""
     windows, least = training.split(work.config, end), work.config.evaluation.minimum_rows
-    counted = findings.attempt("first run", lambda: read(windows.training), lambda: read(windows.gate))
-    champion = findings.attempt("first run", lambda: _champion(work)) if registry else [None]
-    if counted is None or champion is None:
+    counted = findings.attempt("run", lambda: read(windows.training), lambda: read(windows.gate))
+    if counted is None:
         return
+    findings.good("run", _champion(work, registry))
     learnt, judged = (one.labelled for one in counted)
-    known = "" if registry else f" (no registry answers at {work.settings.tracking_uri})"
-    held = f"{learnt:,} labelled rows to train on in {windows.training} and {judged:,} for the gate in {windows.gate}"
-    if champion[0]:
-        findings.good("run", f"{champion[0]} serves: it is scored first; then, if it has degraded, {held}")
-    elif learnt >= least and judged >= least:
-        findings.good("run", f"no champion yet{known}: would train and gate one; {held}")
+    held = f"{learnt:,} labelled rows in {windows.training} to train on, {judged:,} in {windows.gate} for the gate"
     if learnt < least or judged < least:
-        outcome = "training would fail" if learnt < least else "the gate would say insufficient"
-        findings.note("run", f"{held}: {outcome}; evaluation.minimum_rows is {least:,}")
-    elif judged < _FEWEST_POINTS * least:
-        advice = "lengthen gate.window or lower evaluation.minimum_rows"
-        findings.note("run", f"a gate window of fewer than {_FEWEST_POINTS} x {least:,} rows is no reference: {advice}")
+        outcome = "training would fail" if learnt < least else "the gate would find too little evidence"
+        findings.note("run", f"{held}: with fewer than {least:,} (evaluation.minimum_rows) {outcome}")
+        return
+    findings.good("run", held)
+    if judged < _FEWEST_POINTS * least:
+        few = f"fewer than {_FEWEST_POINTS} x {least:,} (evaluation.minimum_rows) rows in the gate window"
+        findings.note("run", f"{few} are no reference to judge mornings by; lengthen gate.window or lower minimum_rows")
 
 
-def _champion(work: Workspace) -> str | None:
-    version = work.registry.aliased(work.config.name, CHAMPION)
-    return f"version {version.number}" if version else None
+def _champion(work: Workspace, registry: bool) -> str:
+    first = "it would train a first version, gate it against the baseline, build its image and roll it out"
+    if not registry:
+        return f"no registry answers at {work.settings.tracking_uri}; without a champion {first}"
+    try:
+        version = work.registry.aliased(work.config.name, CHAMPION)
+    except ZetaError as error:
+        return f"the champion is not known: {error}"
+    if version is None:
+        return f"no champion yet: {first}"
+    return f"version {version.number} is champion: it would be scored, and retrained only if it has degraded"

@@ -64,7 +64,10 @@ def roll_out(platform: Platform, name: str, version: str, digest: str, proof: Pr
     except Permanent as error:
         faults = [str(error)]
     if faults:
-        restore(platform, name, stable)
+        try:
+            restore(platform, name, stable)
+        except Permanent as error:
+            raise Permanent(f"version {version} is not fit: {'; '.join(faults)}; bringing back: {error}") from error
         return Verdict(Rollout.ROLLED_BACK, tuple(faults))
     platform.remove_canary(name)
     proven = f"{len(proof.golden.rows)} golden rows answered as trained, {len(proof.fresh)} fresh rows without an error"
@@ -73,10 +76,7 @@ def roll_out(platform: Platform, name: str, version: str, digest: str, proof: Pr
 
 def prove(platform: Platform, name: str, role: Role, proof: Proof) -> list[str]:
     """Return what is wrong with a role's answers."""
-    faults = [
-        f"{role}: {text}"
-        for text in proof.golden.differences(platform.predict(name, role, proof.golden.rows))
-    ]
+    faults = [f"{role}: {text}" for text in proof.golden.differences(platform.predict(name, role, proof.golden.rows))]
     for first in range(0, len(proof.fresh), _BATCH):
         rows = list(proof.fresh[first : first + _BATCH])
         answers = platform.predict(name, role, rows)

@@ -76,9 +76,7 @@ def get(name: str, k: int = 10, own: Any = None) -> Score:
     if name.startswith("model."):
         score = getattr(own, name.removeprefix("model."), None)
         if not isinstance(score, Score):
-            raise ConfigError(
-                f"evaluation.score: {name!r} is not there; expected a pipeline.scores.Score in model.py"
-            )
+            raise ConfigError(f"evaluation.score: {name!r} is not there; expected a pipeline.scores.Score in model.py")
         return score
     return {
         "accuracy": lambda: mean_of(lambda y, p: y == p, "higher"),
@@ -168,9 +166,7 @@ def _ranked_rows(truth: np.ndarray, predictions: np.ndarray) -> sp.csr_array:
     n, bins = len(truth), np.digitize(predictions.astype(float), _EDGES)
     negative = ~np.isin(truth.astype(str), _POSITIVE)
     columns = np.concatenate([np.zeros(n, int), 1 + 2 * bins + negative])
-    return sp.csr_array(
-        (np.ones(2 * n), (np.tile(np.arange(n), 2), columns)), shape=(n, 1 + 2 * (len(_EDGES) + 1))
-    )
+    return sp.csr_array((np.ones(2 * n), (np.tile(np.arange(n), 2), columns)), shape=(n, 1 + 2 * (len(_EDGES) + 1)))
 
 
 def _average_precision(sums: np.ndarray) -> np.ndarray:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+import scipy.sparse as sp
 
 from pipeline.scores import RowStatistics, Score, variance_of_mean
 
@@ -89,7 +90,8 @@ class Tally:
         # same run nor on where a batch ends.
         generator = self._generators.setdefault(day, np.random.default_rng(day))
         weights = generator.poisson(1.0, (statistics.shape[0], RESAMPLES)).astype(np.float32)
-        sums = np.asarray(weights.T @ statistics, dtype=np.float32)
+        # Sparse statistics are counts, exact in half the memory.
+        sums = np.asarray(weights.T @ statistics, dtype=np.float32 if sp.issparse(statistics) else float)
         self._resamples[day] = _plus(self._resamples[day], sums) if day in self._resamples else sums
 
 

@@ -1,6 +1,7 @@
 """Training a challenger: the configured window, several seeds, the median kept."""
 
 import hashlib
+import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -15,10 +16,9 @@ from pipeline import artifact, baseline, checks, data, fingerprint
 from pipeline.artifact import Golden, Kind, Manifest
 from pipeline.baseline import Baseline
 from pipeline.checks import Profile
-from pipeline.components import labels
 from pipeline.config import ModelConfig
 from pipeline.data import DAY, KEY, Window, inputs, kinds, whole_days
-from pipeline.errors import ConfigError, DataError
+from pipeline.errors import ConfigError, DataError, Permanent
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -27,7 +27,10 @@ GOLDEN_ROWS = 20
 
 
 class Record(msgspec.Struct, frozen=True):
-    """What must be remembered of a training, kept as training.json in the model directory."""
+    """What must be remembered of a training, kept as training.json in the model directory.
+
+    ``losses`` and ``seconds`` are by seed; a loss is missing where the gate's rows do not define it.
+    """
 
     training: str
     gate: str
@@ -54,9 +57,7 @@ def split(config: ModelConfig, end: int) -> Split:
     return Split(Window(gate.first - whole_days(config.training.window), gate.first), gate)
 
 
-def rows(
-    batches: Iterator["DataFrame"], config: ModelConfig, window: Window, reference: Profile | None
-) -> "DataFrame":
+def rows(batches: Iterator["DataFrame"], config: ModelConfig, window: Window, reference: Profile | None) -> "DataFrame":
     """Collect the labelled rows of a training window; days that fail the data checks are left out.
 
     Raises DataError when too few are left.
@@ -66,8 +67,7 @@ def rows(
     held = list(batches)
     frame = pd.concat(held, ignore_index=True) if held else pd.DataFrame()
     if reference is not None and len(frame):
-        profiles = {int(day): Profile.of(part, config) for day, part in frame.groupby(DAY)}
-        frame = frame[~frame[DAY].isin(checks.bad_days(profiles, reference, config))]
+        frame = frame[~frame[DAY].isin(checks.bad_days(Profile.by_day(frame, config), reference, config))]
     frame = frame[frame[config.data.label].notna()] if len(frame) else frame
     if len(frame) < config.evaluation.minimum_rows:
         raise DataError(
@@ -77,14 +77,14 @@ def rows(
     return frame.sort_values([DAY, KEY], kind="stable", ignore_index=True)
 
 
-def fit(
-    config: ModelConfig, own: ModuleType, frame: "DataFrame", features: dict[str, Kind], seed: int
-) -> Any:
+def fit(config: ModelConfig, own: ModuleType, frame: "DataFrame", features: dict[str, Kind], seed: int) -> Any:
     """Fit one estimator on tidy rows; ConfigError when the model's build() or fit() fails."""
+    from pipeline.components.labels import LabelSets
+
     try:
         estimator = own.build(config.training.params)
         if config.task == "multilabel":
-            estimator = labels.LabelSets(estimator)
+            estimator = LabelSets(estimator)
         seeds = {name: seed for name in estimator.get_params() if name.split("__")[-1] == "random_state"}
         estimator.set_params(**seeds).fit(inputs(frame, features), frame[config.data.label].to_numpy())
     except Exception as error:
@@ -94,8 +94,8 @@ def fit(
 
 
 def median_seed(losses: dict[int, float]) -> int:
-    """Return the seed whose loss is the median (the worse one of two)."""
-    return sorted(losses, key=lambda seed: (losses[seed], seed))[len(losses) // 2]
+    """Return the seed whose loss is the median (the worse one of two); nan is the worst."""
+    return sorted(losses, key=lambda seed: (math.isnan(losses[seed]), losses[seed], seed))[len(losses) // 2]
 
 
 def train(
@@ -125,39 +125,36 @@ def train(
     profile = Profile.of(frame, config, windows.training.days)
     record = Record(
         str(windows.training), str(windows.gate), len(frame), _snapshot(frame), profile, _baseline(config, frame),
-        median_seed(losses), {str(seed): value for seed, value in losses.items()}, seconds,
+        median_seed(losses), {str(seed): value for seed, value in losses.items() if math.isfinite(value)}, seconds,
     )  # fmt: skip
     (directory / "training.json").write_bytes(msgspec.json.encode(record))
     return record
 
 
 def record(directory: Path) -> Record:
-    """Read the training record of a model directory."""
-    return msgspec.json.decode((directory / "training.json").read_bytes(), type=Record)
+    """Read the training record of a model directory; Permanent when it is missing or not one."""
+    try:
+        return msgspec.json.decode((directory / "training.json").read_bytes(), type=Record)
+    except (OSError, msgspec.MsgspecError) as error:
+        raise Permanent(f"{directory}: no training record: {error}; expected the files that training wrote") from error
 
 
 def _baseline(config: ModelConfig, frame: "DataFrame") -> Baseline:
     kind = config.gate.baseline
     default = "median" if config.task == "regression" else "most_frequent"
     truth = frame[config.data.label].to_numpy()
-    return baseline.fit(
-        default if kind.startswith("model.") else kind, config.task, truth, config.evaluation.k
-    )
+    return baseline.fit(default if kind.startswith("model.") else kind, config.task, truth, config.evaluation.k)
 
 
 def _golden(model: artifact.Model, frame: "DataFrame", features: dict[str, Kind]) -> Golden:
-    chosen = inputs(
-        frame.iloc[np.linspace(0, len(frame) - 1, min(GOLDEN_ROWS, len(frame))).astype(int)], features
-    )
+    chosen = inputs(frame.iloc[np.linspace(0, len(frame) - 1, min(GOLDEN_ROWS, len(frame))).astype(int)], features)
     return Golden(data.records(chosen), model.predict(chosen).tolist())
 
 
 def _snapshot(frame: "DataFrame") -> str:
     from pandas import util
 
-    return hashlib.sha256(
-        util.hash_pandas_object(frame.astype(str), index=False).to_numpy().tobytes()
-    ).hexdigest()
+    return hashlib.sha256(util.hash_pandas_object(frame.astype(str), index=False).to_numpy().tobytes()).hexdigest()
 
 
 def _fortran(estimator: Any) -> Any:

@@ -11,9 +11,11 @@ import numpy as np
 from pipeline import artifact, baseline, data, evaluation, training
 from pipeline.artifact import Manifest, Model
 from pipeline.data import KEY
-from pipeline.errors import ConfigError, Permanent
+from pipeline.errors import ConfigError, Permanent, ZetaError
 from pipeline.evaluation import Subject
 from pipeline.sample import Sample
+from pipeline.slices import Better
+from pipeline.tally import Tally
 from pipeline.training import Record
 from pipeline.workspace import Workspace
 
@@ -27,6 +29,7 @@ class Trial:
     unseen: int
     score: float | None
     baseline: float | None
+    better: Better
 
 
 def own_baseline(work: Workspace) -> Callable[..., Any] | None:
@@ -43,20 +46,38 @@ def own_baseline(work: Workspace) -> Callable[..., Any] | None:
 def run(work: Workspace, rows: Sample, unseen: Sample) -> Trial:
     """Fit one seed on ``rows`` and score it on those of ``unseen`` that it has not been fitted on.
 
-    Raises ConfigError when it cannot be fitted or stored, Permanent when it cannot be loaded or then answers otherwise.
+    Raises ConfigError when it cannot be fitted, stored or asked, Permanent when it cannot be loaded or then answers
+    otherwise.
     """
+    file = work.config.folder / work.config.code
+    try:
+        model, record = _stored(work, rows, unseen)
+        golden = model.manifest.golden
+        answers = model.predict(data.frame(golden.rows, model.manifest.features))
+        if answers.shape != (len(golden.rows),):
+            raise ConfigError(
+                f"{file}: {len(golden.rows)} rows get answers of the shape {answers.shape}; expected one each"
+            )
+        different = golden.differences(answers.tolist())
+        found = _scored(work, model, record, rows, unseen)
+    except ZetaError:
+        raise
+    except Exception as error:
+        asked = f"asking the fitted model, or scoring it by {work.config.evaluation.score},"
+        raise ConfigError(f"{file}: {asked} failed: {type(error).__name__}: {error}") from error
+    if different:
+        raise Permanent(f"{file}: loaded again it answers otherwise: {different[0]}; leave nothing in it to chance")
+    return found
+
+
+def _stored(work: Workspace, rows: Sample, unseen: Sample) -> tuple[Model, Record]:
     once = work.config.training.model_copy(update={"seeds": 1})
     config = work.config.model_copy(update={"training": once})
+    windows = training.split(config, unseen.window.end)
     with TemporaryDirectory() as folder:
         directory = Path(folder) / "model"
-        windows = training.split(config, unseen.window.end)
         record = training.train(config, work.own, rows.frame, windows, lambda model: 0.0, None, directory)
-        model = artifact.load(directory, config.folder / config.code)
-    golden = model.manifest.golden
-    answers = model.predict(data.frame(golden.rows, model.manifest.features)).tolist()
-    if different := golden.differences(answers):
-        raise Permanent(f"loaded again it answers otherwise: {different[0]}; is anything in model.py left to chance?")
-    return _scored(work, model, record, rows, unseen)
+        return artifact.load(directory, config.folder / config.code), record
 
 
 def _scored(work: Workspace, model: Model, record: Record, rows: Sample, unseen: Sample) -> Trial:
@@ -64,10 +85,14 @@ def _scored(work: Workspace, model: Model, record: Record, rows: Sample, unseen:
     simple = own or (lambda frame, output, k: record.baseline.predict(len(frame), output))
     subjects = {"model": Subject(features, model.answer), "baseline": Subject(features, simple)}
     seen = np.unique(rows.frame[KEY].to_numpy(np.uint64))
+    score = work.score
     batches = [unseen.frame] if unseen.labelled else []
-    scored = evaluation.score_rows(batches, subjects, work.score, work.config, seen)
-    values = []
-    for tally in scored.tallies.values():
-        loss = tally.loss()
-        values.append(None if np.isnan(loss) else tally.score.from_loss(loss))
-    return Trial(model.manifest, record, sum(profile.rows for profile in scored.profiles.values()), *values)
+    scored = evaluation.score_rows(batches, subjects, score, work.config, seen)
+    rows_scored = sum(profile.rows for profile in scored.profiles.values())
+    values = {name: _value(tally) for name, tally in scored.tallies.items()}
+    return Trial(model.manifest, record, rows_scored, values["model"], values["baseline"], score.better)
+
+
+def _value(tally: Tally) -> float | None:
+    loss = tally.loss()
+    return None if np.isnan(loss) else tally.score.from_loss(loss)

@@ -79,7 +79,7 @@ def _is_read(settings: Settings, model: str) -> bool:
 def _ask(settings: Settings, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
     url = f"{settings.airflow_url}/api/v2/{path}"
     try:
-        answer = httpx.request(method, url, json=body, timeout=30)
+        answer = httpx.request(method, url, json=body, timeout=30, trust_env=False)
     except httpx.TransportError as error:
         raise Temporary(f"Airflow does not answer at {url} ({error}); start it: make up") from error
     if answer.is_error:

@@ -11,12 +11,15 @@ import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from pipeline.adapters.bundle import Bundle
 from pipeline.adapters.releases import HOST, Seen, State, Wanted
-from pipeline.rollout import Role
+
+if TYPE_CHECKING:
+    from pipeline.rollout import Role
 
 START_SECONDS = 120.0
 _STEADY_SECONDS = 60.0
@@ -34,7 +37,7 @@ class Replica:
     ``serving``: it is the one that the stable address has, so it answers there even when it is not ready.
     """
 
-    def __init__(self, role: Role, wanted: Wanted, listener: socket.socket, log: Path) -> None:
+    def __init__(self, role: "Role", wanted: Wanted, listener: socket.socket, log: Path) -> None:
         self.role = role
         self.wanted = wanted
         self.state: State = "starting"

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,12 +23,12 @@ from pipeline.adapters.processes import Processes, last_lines
 from pipeline.errors import ConfigError, Permanent
 from pipeline.settings import ROOT, Settings
 
-NAMES = ("airflow-scheduler", "airflow-dag-processor", "airflow-api-server", "mlflow")
-"""In the order in which they stop: a task that ends with the scheduler still tells the API server how."""
-_PROGRAMS = {name: ROOT / f".zeta/envs/{name}/bin/{name}" for name in ("airflow", "mlflow")}
+NAMES = ("mlflow", "airflow-api-server", "airflow-dag-processor", "airflow-scheduler")
+"""In the order in which they start."""
+PROGRAMS = {name: ROOT / f".zeta/envs/{name}/bin/{name}" for name in ("airflow", "mlflow")}
 _TEMPLATE = ROOT / "images/airflow/airflow.cfg"
 _START_SECONDS = 180.0
-_STOP_SECONDS = 20.0
+STOP_SECONDS = 20.0
 _POLL_SECONDS = 0.1
 
 
@@ -37,12 +38,11 @@ def up(settings: Settings, schedules: bool = True) -> None:
     Without ``schedules`` Airflow starts only the runs that are asked for. Changed settings restart everything.
     ConfigError when a port is taken, Permanent with the log's last lines when a service does not become healthy.
     """
-    for program in _PROGRAMS.values():
+    for program in PROGRAMS.values():
         if not program.exists():
             raise ConfigError(f"{program} is missing; install it: make install")
-    if _configure(settings, schedules):
-        down(settings)
-    missing = [name for name in reversed(NAMES) if not _processes(settings).alive(name)]
+    _configure(settings, schedules)
+    missing = [name for name in NAMES if not _processes(settings).alive(name)]
     _check_ports(settings, missing)
     columns = (SpinnerColumn(finished_text="✓"), TextColumn("{task.description}"), TimeElapsedColumn())
     with Progress(*columns, console=Console(stderr=True)) as progress:
@@ -56,12 +56,10 @@ def up(settings: Settings, schedules: bool = True) -> None:
 
 def down(settings: Settings) -> None:
     """Stop every service and the tasks that run; return when they are gone."""
-    processes = _processes(settings)
-    for name in NAMES:
-        leader = processes.pid(name)
-        processes.stop(name, _STOP_SECONDS)
-        if leader:
-            _kill_session(leader)
+    # A task that ends with the scheduler still tells the API server how.
+    _stop(settings, NAMES[-1])
+    with ThreadPoolExecutor() as threads:
+        list(threads.map(lambda name: _stop(settings, name), NAMES[:-1]))
 
 
 def addresses(settings: Settings) -> dict[str, str]:
@@ -81,22 +79,20 @@ def _processes(settings: Settings) -> Processes:
     return Processes(settings.home / "run", settings.home / "log")
 
 
-def _configure(settings: Settings, schedules: bool) -> bool:
-    """Write airflow.cfg, readable by its owner alone; return whether it changed."""
+def _configure(settings: Settings, schedules: bool) -> None:
+    """Write airflow.cfg, readable by its owner alone; stop what runs with other settings."""
     folder = settings.home / "airflow"
     folder.mkdir(parents=True, exist_ok=True)
-    secret = _secret(folder / "secret")
+    secret, file = _secret(folder / "secret"), folder / "airflow.cfg"
     text = Template(_TEMPLATE.read_text()).substitute(
         root=_escaped(ROOT), home=_escaped(settings.home), schedules=schedules, secret=secret,
         fernet_key=base64.urlsafe_b64encode(hashlib.sha256(secret.encode()).digest()).decode(),
         airflow_port=settings.airflow_port, airflow_url=settings.airflow_url, tracking_uri=settings.tracking_uri,
         mlflow_port=settings.mlflow_port, models=settings.models,
     )  # fmt: skip
-    file = folder / "airflow.cfg"
-    if file.exists() and file.read_text() == text:
-        return False
-    _write_private(file, text)
-    return True
+    if not file.exists() or file.read_text() != text:
+        down(settings)
+        _write_private(file, text)
 
 
 def _escaped(path: Path) -> str:
@@ -137,7 +133,10 @@ def _check_ports(settings: Settings, missing: Sequence[str]) -> None:
 def _environment(settings: Settings) -> dict[str, str]:
     # A person's own Airflow and Python settings would reach into this installation, or this one into theirs.
     inherited = {key: value for key, value in os.environ.items() if not key.startswith(("AIRFLOW", "PYTHON"))}
+    no_proxy = ",".join(filter(None, (os.environ.get("no_proxy"), os.environ.get("NO_PROXY"), "127.0.0.1")))
     return inherited | {
+        "no_proxy": no_proxy,
+        "NO_PROXY": no_proxy,
         "AIRFLOW_HOME": str(settings.home / "airflow"),
         "PYTHONPATH": str(ROOT),
         "ZETA_HOME": str(settings.home),
@@ -155,10 +154,10 @@ def _environment(settings: Settings) -> dict[str, str]:
 def _command(settings: Settings, name: str) -> list[str]:
     if name != "mlflow":
         options = {"airflow-api-server": ["--workers", "1"], "airflow-scheduler": ["--skip-serve-logs"]}
-        return [str(_PROGRAMS["airflow"]), name.removeprefix("airflow-"), *options.get(name, [])]
+        return [str(PROGRAMS["airflow"]), name.removeprefix("airflow-"), *options.get(name, [])]
     folder = settings.home / "mlflow"
     return [
-        str(_PROGRAMS["mlflow"]), "server", "--workers", "1", "--host", "127.0.0.1",
+        str(PROGRAMS["mlflow"]), "server", "--workers", "1", "--host", "127.0.0.1",
         "--port", str(settings.mlflow_port), "--backend-store-uri", f"sqlite:///{folder}/mlflow.db",
         "--serve-artifacts", "--artifacts-destination", f"{folder}/artifacts",
     ]  # fmt: skip
@@ -170,9 +169,17 @@ def _start(settings: Settings, name: str) -> None:
     _processes(settings).start(name, _command(settings, name), _environment(settings), folder)
 
 
+def _stop(settings: Settings, name: str) -> None:
+    processes = _processes(settings)
+    leader = processes.pid(name)
+    processes.stop(name, STOP_SECONDS)
+    if leader:
+        _kill_session(leader)
+
+
 def _migrate(settings: Settings, progress: Progress) -> None:
     row = progress.add_task("airflow's database", total=1)
-    command = [str(_PROGRAMS["airflow"]), "db", "migrate"]
+    command = [str(PROGRAMS["airflow"]), "db", "migrate"]
     done = subprocess.run(command, env=_environment(settings), capture_output=True, text=True)
     if done.returncode:
         raise Permanent(f"{' '.join(command)} failed:\n{done.stdout}{done.stderr}")
@@ -181,7 +188,7 @@ def _migrate(settings: Settings, progress: Progress) -> None:
 
 def _wait_until_healthy(settings: Settings, progress: Progress, since: datetime) -> None:
     processes, deadline = _processes(settings), time.monotonic() + _START_SECONDS
-    rows = {name: progress.add_task(name, total=1) for name in reversed(NAMES)}
+    rows = {name: progress.add_task(name, total=1) for name in NAMES}
     while rows:
         for name in _healthy(settings, since) & rows.keys():
             progress.update(rows.pop(name), completed=1)
@@ -215,7 +222,7 @@ def _healthy(settings: Settings, since: datetime) -> set[str]:
 
 def _answer(url: str) -> httpx.Response | None:
     with suppress(httpx.TransportError):
-        answer = httpx.get(url, timeout=5)
+        answer = httpx.get(url, timeout=5, trust_env=False)
         return answer if answer.is_success else None
     return None
 

@@ -1,12 +1,13 @@
 """Rows from any database that SQLAlchemy speaks to, read-only, a batch at a time."""
 
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
 
 from pipeline.errors import ConfigError, DataError, Temporary
 
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 BATCH_ROWS = 20_000
+_QUOTED_OR_COMMENT = re.compile(r"""('(?:[^']|'')*'|"(?:[^"]|"")*")|--[^\n]*|/\*.*?\*/""", re.DOTALL)
+_SQLITE_PASSES = ("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_CANTOPEN", "SQLITE_IOERR")
 
 
 class SqlSource:
@@ -23,10 +26,8 @@ class SqlSource:
         """Take an SQLAlchemy URL; ConfigError when it is none."""
         try:
             self._engine = sa.create_engine(url, poolclass=sa.NullPool)
-        except (SQLAlchemyError, ImportError) as error:
-            raise ConfigError(
-                f"the source's URL cannot be used: {error}; expected an SQLAlchemy URL"
-            ) from error
+        except (SQLAlchemyError, ImportError, ValueError) as error:
+            raise ConfigError(f"the source's URL cannot be used: {error}; expected an SQLAlchemy URL") from error
         self._sqlite = self._engine.dialect.name == "sqlite"
         file = self._engine.url.database
         if self._sqlite and file and file != ":memory:" and not Path(file).is_file():
@@ -35,25 +36,33 @@ class SqlSource:
     def batches(self, query: str, start: datetime, end: datetime) -> Iterator["DataFrame"]:
         """Yield the rows of a query that binds :start and :end, in the query's order, as objects.
 
-        Raises Temporary when the database cannot be reached, DataError when it refuses the query.
+        Raises Temporary when the database cannot be reached or is busy, DataError when it refuses the query,
+        ConfigError when the query binds anything else.
         """
         from pandas import DataFrame
 
-        statement = sa.text(query.strip().rstrip(";"))
+        statement = sa.text(_bare(query))
         bound = {"start": self._moment(start), "end": self._moment(end)}
-        unbound = set(bound) - set(statement.compile().params)
-        if unbound:
-            raise ConfigError(f"the query does not bind {sorted(unbound)}; write ':start' and ':end' in it")
+        if (names := set(statement.compile().params)) != set(bound):
+            raise ConfigError(f"the query binds {sorted(names)}; it must bind :start and :end, and nothing else")
         try:
             with self._engine.connect() as connection:
                 result = self._read_only(connection).execute(statement, bound)
-                names = list(result.keys())
+                columns = list(result.keys())
                 for rows in result.partitions(BATCH_ROWS):
-                    yield DataFrame(list(rows), columns=names, dtype=object)
-        except DBAPIError as error:
-            reachable = not (error.connection_invalidated or "connect" in str(error.orig).lower())
-            kind = DataError if reachable and "locked" not in str(error.orig) else Temporary
-            raise kind(f"{self._engine.url.render_as_string()}: {str(error.orig).strip()}") from error
+                    yield DataFrame(list(rows), columns=columns, dtype=object)
+        except SQLAlchemyError as error:
+            why = str(error.orig if isinstance(error, DBAPIError) else error).strip()
+            kind = Temporary if self._passes(error) else DataError
+            raise kind(f"{self._engine.url.render_as_string()}: {why}") from error
+
+    def _passes(self, error: SQLAlchemyError) -> bool:
+        """Tell whether trying again may help. SQLite calls nearly every error operational."""
+        if not isinstance(error, DBAPIError):
+            return False
+        if self._sqlite:
+            return getattr(error.orig, "sqlite_errorname", "").startswith(_SQLITE_PASSES)
+        return error.connection_invalidated or isinstance(error, OperationalError)
 
     def _read_only(self, connection: sa.Connection) -> sa.Connection:
         if self._sqlite:
@@ -65,6 +74,10 @@ class SqlSource:
 
     def _moment(self, moment: datetime) -> Any:
         # SQLite keeps time as text: the same text form as the rows', in UTC, compares in order.
-        return (
-            moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S") if self._sqlite else moment.astimezone(UTC)
-        )
+        return moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S") if self._sqlite else moment.astimezone(UTC)
+
+
+def _bare(query: str) -> str:
+    """Return a query without comments, where a colon would bind, and with the colons of its quoted texts kept."""
+    bare = _QUOTED_OR_COMMENT.sub(lambda found: (found[1] or " ").replace(":", r"\:"), query)
+    return bare.strip().rstrip(";")

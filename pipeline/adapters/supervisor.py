@@ -16,12 +16,16 @@ import sys
 import time
 from fcntl import LOCK_EX, LOCK_NB, flock
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pipeline import settings
 from pipeline.adapters.releases import Desired, Observed, Releases, Seen, Wanted
 from pipeline.adapters.replica import Replica
 from pipeline.errors import ZetaError
-from pipeline.rollout import Role
+
+if TYPE_CHECKING:
+    # Not at run time: it loads numpy, and there is one supervisor a model.
+    from pipeline.rollout import Role
 
 LOOK_AGAIN = signal.SIGHUP
 STOP_SECONDS = 15.0
@@ -30,7 +34,7 @@ _SIGNALS = (signal.SIGCHLD, LOOK_AGAIN, *_END)
 _BUSY_SECONDS = 0.1
 _IDLE_SECONDS = 5.0
 _LOG = logging.getLogger("zeta.supervisor")
-Key = tuple[Role, Wanted]
+Key = tuple["Role", Wanted]
 
 
 def goal(desired: Desired, serving: Wanted | None) -> set[Key]:
@@ -124,7 +128,7 @@ class Supervisor:
             self._releases.write(observed)
             self._published = observed
 
-    def _seen(self, role: Role, wanted: Wanted | None) -> Seen | None:
+    def _seen(self, role: "Role", wanted: Wanted | None) -> Seen | None:
         return self._replicas[role, wanted].seen() if wanted else None
 
 

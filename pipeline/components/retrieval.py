@@ -11,6 +11,7 @@ from pipeline.components.labels import split
 
 if TYPE_CHECKING:
     from pandas import DataFrame
+    from scipy.sparse import csr_matrix
 
 # So many similarities (queries times training rows) are held at a time: 64 MiB.
 _CELLS = 8_000_000
@@ -39,6 +40,10 @@ class NearestTitles(BaseEstimator):
         self.starts_ = np.concatenate([[0], np.cumsum(counts[frequent])[:-1]])
         return self
 
+    def predict(self, X: "DataFrame") -> np.ndarray:
+        """Return the (n,) best labels."""
+        return self.rank(X, 1)[:, 0]
+
     def rank(self, X: "DataFrame", k: int) -> np.ndarray:
         """Return (n, min(k, labels)) labels, best first."""
         queries = self.vectorizer_.transform(X[self.column])
@@ -46,8 +51,8 @@ class NearestTitles(BaseEstimator):
         ranked = [self._nearest(queries[first : first + step], k) for first in range(0, queries.shape[0], step)]
         return self.classes_[np.concatenate(ranked)]
 
-    def _nearest(self, queries: "np.ndarray", k: int) -> np.ndarray:
+    def _nearest(self, queries: "csr_matrix", k: int) -> np.ndarray:
         similar = (queries @ self.titles_.T).toarray()
         best = np.maximum.reduceat(similar, self.starts_, axis=1)
-        # Rounding: sums in another order must not reorder equals.
+        # Rounded, so that equals stay equal where a processor adds up in another order.
         return np.argsort(-best.round(9), axis=1, kind="stable")[:, :k]

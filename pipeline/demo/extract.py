@@ -12,12 +12,13 @@ import tarfile
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 TITLES = Path(__file__).with_name("titles.csv.gz")
 COLUMNS = ("item_id", "began", "title", "type", "lang", "sites")
 
 
-def rows(data: dict) -> Iterator[tuple[str, ...]]:
+def rows(data: dict[str, Any]) -> Iterator[tuple[str, ...]]:
     """Yield one row a title that has a date: sites are those that show it ('onair'), not those that describe it."""
     shows = {site for site, meta in data["siteMeta"].items() if meta["type"] == "onair"}
     for number, item in enumerate(data["items"]):
@@ -32,6 +33,10 @@ def rows(data: dict) -> Iterator[tuple[str, ...]]:
         )  # fmt: skip
 
 
+def _order(row: tuple[str, ...]) -> tuple[str, str]:
+    return row[1], row[0]
+
+
 def main(archive: Path) -> None:
     """Write the extract, sorted by time; the same archive gives the same bytes."""
     with tarfile.open(archive) as tar:
@@ -39,10 +44,11 @@ def main(archive: Path) -> None:
         if member is None:
             raise SystemExit(f"{archive}: no package/dist/data.json in it; expected the npm package bangumi-data")
         data = json.load(member)
+    found = sorted(rows(data), key=_order)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)
-    writer.writerows(sorted(rows(data), key=lambda row: (row[1], row[0])))
+    writer.writerows(found)
     TITLES.write_bytes(gzip.compress(text.getvalue().encode(), mtime=0))
 
 

@@ -6,12 +6,14 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import groupby
-from pathlib import Path
+from typing import Any
 
 import msgspec
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from pipeline import installation, settings, workspace
@@ -28,6 +30,7 @@ from pipeline.settings import Settings
 MARK = "demo"
 _STATE = ("airflow", "mlflow", "images", "unpacked", "releases", "run", "log")
 _ASKED = 100
+_WIDTH = 120
 
 
 @dataclass
@@ -58,11 +61,13 @@ def play() -> None:
                 chapters = [chapter for model in played for chapter in model]
         finally:
             installation.down()
-    Console().print(_table(chapters))
+    console = Console()
+    console = console if console.is_terminal else Console(width=_WIDTH)
+    console.print(_table(chapters))
     faults = [fault for chapter in chapters for fault in chapter.faults]
     if faults:
         raise Permanent("the demo did not go as it must:\n" + "\n".join(faults))
-    Console().print("All as expected. Look around: make up")
+    console.print("All as expected. Look around: make up")
 
 
 def _start_over(found: Settings) -> None:
@@ -90,23 +95,24 @@ def _progress() -> Iterator[Progress]:
 def _play_model(found: Settings, mornings: list[Morning], inbox: Inbox, progress: Progress) -> list[Chapter]:
     chapters: list[Chapter] = []
     for morning in mornings:
+        row = progress.add_task(_line(morning, "queued"), total=1)
         if morning.loses_titles:
             titles.lose_titles(found.home / "anime.db", *BROKEN)
-        row = progress.add_task(_line(morning, "queued"), total=1)
         run = airflow.trigger(found, morning.model, morning.at)
-        state = airflow.wait(
-            found, morning.model, run, on_look=lambda seen: progress.update(row, description=_line(morning, _now(seen)))
-        )
+        state = airflow.wait(found, morning.model, run, on_look=partial(_show, progress, row, morning))
         chapter = _chapter(found, morning)
-        before = chapters[-1] if chapters else None
-        chapter.faults += _faults(chapter, state, before, inbox)
-        progress.update(row, completed=1, description=_line(morning, "as expected" if not chapter.faults else "WRONG"))
+        chapter.faults += _faults(chapter, state, chapters[-1] if chapters else None, inbox)
+        progress.update(row, completed=1, description=_line(morning, "NOT SO" if chapter.faults else "as expected"))
         chapters.append(chapter)
     return chapters
 
 
+def _show(progress: Progress, row: TaskID, morning: Morning, run: airflow.Run) -> None:
+    progress.update(row, description=_line(morning, _now(run)))
+
+
 def _line(morning: Morning, state: str) -> str:
-    return f"{morning.model:6}{morning.at:%Y-%m-%d}  {morning.story}: {state}"
+    return f"{morning.model:6}{morning.at:%Y-%m-%d}  {state:12} {morning.story}"
 
 
 def _now(run: airflow.Run) -> str:
@@ -133,7 +139,7 @@ def _chapter(found: Settings, morning: Morning) -> Chapter:
 def _faults(chapter: Chapter, run: airflow.Run, before: Chapter | None, inbox: Inbox) -> list[str]:
     morning, tags, release = chapter.morning, chapter.tags, chapter.release
     promoted = morning.rollout is not None
-    seen = {
+    seen: dict[str, tuple[Any, list[Any]]] = {
         "the run in Airflow": (run.state, ["success"]),
         "train in Airflow": (run.tasks.get("train"), ["success" if morning.gate else "skipped"]),
         "verdict": (tags.get("verdict"), [morning.verdict]),
@@ -153,7 +159,7 @@ def _faults(chapter: Chapter, run: airflow.Run, before: Chapter | None, inbox: I
 
 
 def _table(chapters: list[Chapter]) -> Table:
-    table = Table(title="What the mornings came to", title_justify="left")
+    table = Table(title="What the mornings came to", title_justify="left", box=SIMPLE_HEAD)
     for column in ("model", "morning", "score [95 %]", "verdict", "gate", "version", "digest", "release"):
         table.add_column(column)
     for chapter in chapters:

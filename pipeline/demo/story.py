@@ -1,4 +1,4 @@
-"""The story that ``make demo`` plays: which mornings, and what each has to come to. The dates are the data set's own."""
+"""The story that ``make demo`` plays: its mornings, at the data set's own dates, and what each has to come to."""
 
 from dataclasses import dataclass
 from datetime import date, datetime

@@ -5,13 +5,12 @@ From bangumi-data 0.3.208 (https://github.com/bangumi-data/bangumi-data), CC BY 
 
 import csv
 import gzip
-import os
 import sqlite3
 from contextlib import closing
 from datetime import date
 from pathlib import Path
 
-from pipeline.demo.extract import COLUMNS, TITLES
+from pipeline.demo.extract import TITLES
 
 
 def write(file: Path) -> int:
@@ -19,13 +18,17 @@ def write(file: Path) -> int:
     file.parent.mkdir(parents=True, exist_ok=True)
     unfinished = file.with_suffix(".new")
     unfinished.unlink(missing_ok=True)
-    with gzip.open(TITLES, "rt", encoding="utf-8", newline="") as text, closing(sqlite3.connect(unfinished)) as database:
-        rows = list(csv.reader(text))[1:]
-        database.execute(f"CREATE TABLE titles ({', '.join(f'{column} TEXT NOT NULL' for column in COLUMNS)})")
+    with gzip.open(TITLES, "rt", encoding="utf-8", newline="") as text:
+        _, *rows = csv.reader(text)
+    with closing(sqlite3.connect(unfinished)) as database:
+        database.execute(
+            "CREATE TABLE titles (item_id TEXT NOT NULL, began TEXT NOT NULL, title TEXT NOT NULL, type TEXT NOT NULL, "
+            "lang TEXT NOT NULL, sites TEXT NOT NULL)"
+        )
         database.execute("CREATE INDEX titles_began ON titles (began)")
-        database.executemany(f"INSERT INTO titles VALUES ({', '.join('?' * len(COLUMNS))})", rows)
+        database.executemany("INSERT INTO titles VALUES (?, ?, ?, ?, ?, ?)", rows)
         database.commit()
-    os.replace(unfinished, file)
+    unfinished.replace(file)
     return len(rows)
 
 

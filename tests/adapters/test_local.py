@@ -44,10 +44,12 @@ def here(tmp_path_factory):
 def platform(roots, here):
     """A platform on which version 1 is stable; every test leaves it so."""
     platform = LocalPlatform(here, roots.__getitem__)
-    platform.start_canary(NAME, "1", ONE)
-    platform.promote(NAME)
-    yield platform
-    platform.stop(NAME)
+    try:
+        platform.start_canary(NAME, "1", ONE)
+        platform.promote(NAME)
+        yield platform
+    finally:
+        platform.stop(NAME)
 
 
 @pytest.fixture

@@ -47,7 +47,7 @@ SLOW_YAML = """
     task: regression
     schedule: "0 5 * * *"
     code: sleeper.py
-    data: {source: rows, query: rows.sql, key: id, time: at, label: seconds, features: [seconds]}
+    data: {source: rows, query: rows.sql, key: id, time: at, label: slept, features: [seconds]}
     evaluation: {score: mae}
     gate: {baseline: median}
     """
