@@ -1,5 +1,6 @@
-# install: the environments | demo: the whole loop, played | test: lint and tests | up, down: the platform
-# bench: what it costs against a peer | lock: the locks, after a change of pyproject.toml | PYTHON=python3.12 make ... names the Python
+# install: the environments | demo: the whole loop, played | test: lint and all tests | up, down: the platform
+# bench: what it costs, against a peer | lock: the locks, after a change of pyproject.toml
+# PYTHON=python3.12 make ... names the Python.
 .PHONY: install demo test lint up down bench lock
 uv := .zeta/envs/uv/bin/uv
 compile := $(uv) pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate
@@ -27,7 +28,7 @@ down:
 	@.venv/bin/zeta down
 
 bench: install
-	@for script in tests/bench/*.py; do .venv/bin/python "$$script" || exit 1; done
+	@for script in tests/bench/bench_*.py; do .venv/bin/python "$$script" || exit 1; done
 
 lock: install
 	$(compile) --group install -o images/install.txt

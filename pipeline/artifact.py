@@ -21,7 +21,7 @@ from pipeline.errors import ConfigError, Permanent
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-# What a model file may hold beyond what skops trusts by itself: scikit-learn, numpy, most of scipy.
+# What a model file may hold beyond most of scikit-learn, numpy and scipy, which skops trusts by itself.
 TRUSTED = (
     "numpy.dtype",
     "pipeline.components.japanese.tokens",

@@ -141,7 +141,9 @@ class ModelConfig(_Section):
     owner: str = Field(min_length=1, description="Who is paged.")
     task: Task = Field(description="classification, multilabel, regression or retrieval.")
     schedule: Annotated[str, AfterValidator(_cron)] = Field(description="Cron, in the timezone below.")
-    timezone: Annotated[str, AfterValidator(_timezone)] = "UTC"
+    timezone: Annotated[str, AfterValidator(_timezone)] = Field(
+        "UTC", description="IANA zone; days begin at its midnight."
+    )
     code: str = Field(default="model.py", description="build(params) -> an unfitted scikit-learn estimator.")
     components: list[Reference] = Field(default=[], description="Shared feature extraction; it is fingerprinted.")
     data: Data

@@ -18,7 +18,7 @@ from pipeline.trouble import Trouble
 from pipeline.workspace import Workspace
 
 _BARS = "▁▂▃▄▅▆▇█"
-_SHOWN_POINTS = 12
+_SHOWN_POINTS = 10
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ def _of(work: Workspace, now: datetime) -> Standing:
 
 def table(standings: list[Standing]) -> Table:
     """Return the fleet as a table that fits a terminal of 80 columns."""
-    shown = Table(box=SIMPLE_HEAD)
+    shown = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
     for column in ("model", "serves", "score now\n(deployed)", "trend", "verdict", "next run", "trouble"):
         shown.add_column(column, no_wrap=column != "trouble", min_width=12 if column == "trouble" else None)
     for one in standings:

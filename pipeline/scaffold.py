@@ -47,11 +47,11 @@ def new(
     ``source`` is the model's name and ``table`` the source's when left out. ConfigError lists every fault, and
     then nothing is written.
     """
-    columns, source = columns or Columns(), source or name
-    table = table or source.replace("-", "_")
-    folder = models / name
+    columns, folder = columns or Columns(), models / name
     if faults := list(_faults(name, task, folder, source, table, columns)):
         raise ConfigError("\n".join(faults))
+    source = source or name
+    table = table or source.replace("-", "_")
     files = {folder / file: text for file, text in _files(name, task, source, table, columns).items()}
     if not (models / SCHEMA).exists():
         files[models / SCHEMA] = schema()
@@ -73,9 +73,9 @@ def _faults(name: str, task: str, folder: Path, source: str, table: str, columns
         yield f"{folder} is there already; choose another name or remove it"
     if not _fits(task, config.Task):
         yield f"task {task!r}: expected one of {list(get_args(config.Task))}"
-    if not _fits(source, config.Reference):
+    if source and not _fits(source, config.Reference):
         yield f"source {source!r}: expected letters, digits, '-' and '_', a letter first"
-    if not _TABLE.fullmatch(table):
+    if table and not _TABLE.fullmatch(table):
         yield f"table {table!r}: expected the name of a table or view, such as listings or shop.listings"
     yield from _column_faults(task, columns)
 

@@ -156,13 +156,13 @@ def _macro_f1() -> Score:
     return Score("higher", rows, value)
 
 
-# In log-odds: two rows whose odds differ by less than 2 % may share a rank. Beyond +-20 nothing is told apart.
-_EDGES = np.linspace(-20, 20, 2001)
+# Log-odds, or margins of any scale up to 10,000: rows that differ by less than 1 % (by 0.005 near 0) may share a rank.
+_EDGES = 0.5 * np.sinh(np.linspace(-10.6, 10.6, 2001))
 _POSITIVE = ("1", "1.0", "True", "true", "yes")
 
 
 def _ranked_rows(truth: np.ndarray, predictions: np.ndarray) -> sp.csr_array:
-    """Statistics: 1, then (positives, negatives) a bin of the log-odds."""
+    """Statistics: 1, then (positives, negatives) a bin of the log-odds. A truth is positive when it is in _POSITIVE."""
     n, bins = len(truth), np.digitize(predictions.astype(float), _EDGES)
     negative = ~np.isin(truth.astype(str), _POSITIVE)
     columns = np.concatenate([np.zeros(n, int), 1 + 2 * bins + negative])

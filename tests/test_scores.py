@@ -106,15 +106,24 @@ def test_f1_is_not_defined_where_no_row_has_a_label_and_none_is_predicted(name):
 
 
 @pytest.mark.parametrize(
-    ("base", "spread", "step"), [(-2, 1.5, 0), (-5, 2, 0), (0, 0.4, 0), (-2, 1.5, 0.5), (-2, 1.5, 100)],
-    ids=["common", "rare", "narrow", "many ties", "all tied"],
-)  # fmt: skip
-def test_average_precision_is_scikit_learns_within_one_point(metrics, base, spread, step):
+    ("base", "spread", "scale", "step"),
+    [
+        (-2, 1.5, 1, 0),
+        (-5, 2, 1, 0),
+        (0, 0.4, 1, 0),
+        (-2, 1.5, 0.1, 0),
+        (-2, 1.5, 300, 0),
+        (-2, 1.5, 1, 0.5),
+        (0, 1, 1, 99),
+    ],
+    ids=["log-odds", "rare", "narrow", "small margins", "large margins", "many ties", "all tied"],
+)
+def test_average_precision_is_scikit_learns_within_one_point(metrics, base, spread, scale, step):
     for seed in range(5):
         random = np.random.default_rng(seed)
         log_odds = random.normal(base, spread, 3000)
         truth = random.random(3000) < 1 / (1 + np.exp(-log_odds))
-        shown = np.round(log_odds / step) * step if step else log_odds
+        shown = np.round(scale * log_odds / step) * step if step else scale * log_odds
         expected = metrics.average_precision_score(truth, shown)
         assert value("average_precision", truth.astype(str).astype(object), shown) == pytest.approx(expected, abs=0.01)
 

@@ -1,4 +1,4 @@
-"""An evaluation of a million rows, against a bare loop that reads, tokenises and predicts the same rows in the same run.
+"""An evaluation of a million rows, against a loop that only reads, tokenises and predicts them, in the same run.
 
 python -m tests.bench.bench_evaluation [ROWS [REPEATS]]
 """
@@ -11,10 +11,9 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable
-from datetime import UTC, date, datetime, timedelta
+from dataclasses import dataclass
+from datetime import UTC, date, timedelta
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -31,6 +30,7 @@ from pipeline.data import Window
 from pipeline.evaluation import Subject
 from pipeline.settings import ROOT
 
+LOOP = "the loop"
 SCORES = ("accuracy", "macro_f1")
 LIMIT_MIB = 1024
 FIRST = date(2025, 1, 1)
@@ -60,27 +60,37 @@ VALUES = {
 }
 
 
-def prepare(folder: Path, rows: int) -> None:
-    """Write the listings, the model's folder, and a model of the first day's titles (the shipped code of ``type``)."""
-    end = FIRST + timedelta(days=1 + -(-rows // PER_DAY))
-    listings.write(f"sqlite:///{folder}/listings.db", FIRST, end, PER_DAY, seed=7)
+@dataclass(frozen=True)
+class Cost:
+    """What a number of rows cost."""
+
+    rows: int
+    seconds: float
+    peak_mib: float
+
+
+def prepare(folder: Path, rows: int) -> Window:
+    """Write the listings and a model of the first day's; return the days after it, which hold about ``rows`` rows."""
+    days = -(-rows // PER_DAY)
+    listings.write(f"sqlite:///{folder}/listings.db", FIRST, FIRST + timedelta(days=1 + days), PER_DAY, seed=7)
     home = folder / "app/models/branch"
     home.mkdir(parents=True)
     (folder / "app/pipeline").symlink_to(ROOT / "pipeline")
     (home / "model.yaml").write_text(yaml.safe_dump(VALUES), encoding="utf-8")
     (home / "branch.sql").write_text(QUERY, encoding="utf-8")
     shutil.copy(ROOT / "models/type/model.py", home)
-    settings, first = config.load(home / "model.yaml"), window(1)
-    windows = training.Split(first, Window(first.end, first.end + 1))
-    known = training.rows(data.read(source(folder), settings, first), settings, first, None)
+    first = (FIRST - data.EPOCH).days
+    windows = training.Split(Window(first, first + 1), Window(first + 1, first + 1 + days))
+    settings = configured(folder)
+    known = training.rows(data.read(source(folder), settings, windows.training), settings, windows.training, None)
     own = artifact.code("branch", home / "model.py")
     training.train(settings, own, known, windows, lambda model: 0.0, None, folder / "model")
+    return windows.gate
 
 
-def window(days: int, after: int = 0) -> Window:
-    """Return ``days`` days from so many days after FIRST on."""
-    first = (FIRST - data.EPOCH).days + after
-    return Window(first, first + days)
+def configured(folder: Path) -> ModelConfig:
+    """Return the model's config."""
+    return config.load(folder / "app/models/branch/model.yaml")
 
 
 def source(folder: Path) -> SqlSource:
@@ -88,15 +98,70 @@ def source(folder: Path) -> SqlSource:
     return SqlSource(f"sqlite:///{folder}/listings.db")
 
 
-def evaluate(folder: Path, score_name: str, days: int) -> int:
-    """Evaluate as a morning does; return how many rows."""
-    settings, read = config.load(folder / "app/models/branch/model.yaml"), window(days, 1)
-    score, directory = scores.get(score_name), folder / "model"
+def evaluate(folder: Path, window: Window, score: str) -> Cost:
+    """Evaluate as a morning does."""
+    settings, directory, started = configured(folder), folder / "model", time.perf_counter()
     seen = np.load(directory / "keys.npy", allow_pickle=False)
     with Batch.of(directory, folder / "app") as batch:
-        subject = Subject(artifact.manifest(directory).features, batch.predict)
-        rows = data.read(source(folder), settings, read)
-        scored = evaluation.score_rows(rows, {"": subject}, score, settings, seen, resample=True)
-        reference = training.record(directory).profile
-        found = evaluation.evaluate(scored.tallies[""], scored.profiles, reference, settings, read.first, read)
-        return found.rows, peak_mib()
+        champion = Subject(artifact.manifest(directory).features, batch.predict)
+        rows = data.read(source(folder), settings, window)
+        scored = evaluation.score_rows(rows, {"": champion}, scores.get(score), settings, seen, resample=True)
+        usual = training.record(directory).profile
+        found = evaluation.evaluate(scored.tallies[""], scored.profiles, usual, settings, window.first, window)
+        return Cost(found.rows, time.perf_counter() - started, peak_mib())
+
+
+def loop(folder: Path, window: Window, _: str) -> Cost:
+    """The peer: the same query by the database's own driver, the same model in the same process, and no score."""
+    settings, started = configured(folder), time.perf_counter()
+    model = artifact.load(folder / "model")
+    first, end = (data.midnight(day, settings).astimezone(UTC) for day in (window.first, window.end))
+    bound = {"start": f"{first:%Y-%m-%d %H:%M:%S}", "end": f"{end:%Y-%m-%d %H:%M:%S}"}
+    cursor, count = sqlite3.connect(folder / "listings.db").execute(QUERY, bound), 0
+    while rows := cursor.fetchmany(BATCH_ROWS):
+        model.estimator.predict(pd.DataFrame({"title": [row[2] for row in rows]}, dtype=object))
+        count += len(rows)
+    return Cost(count, time.perf_counter() - started, peak_mib())
+
+
+def peak_mib() -> float:
+    """Return the most memory that this process and its children that live have had resident, added up."""
+    own = os.getpid()
+    children = Path(f"/proc/{own}/task/{own}/children").read_text().split()
+    status = [Path(f"/proc/{pid}/status").read_text() for pid in (own, *children)]
+    return sum(int(text.partition("VmHWM:")[2].split()[0]) for text in status) / 1024
+
+
+def measure(folder: Path, window: Window, repeats: int) -> dict[str, list[Cost]]:
+    """Measure the loop and each score in turn, each time in a new process."""
+    costs: dict[str, list[Cost]] = {name: [] for name in (LOOP, *SCORES)}
+    turns = [name for _ in range(repeats) for name in costs]
+    for name in track(turns, "measuring", console=Console(stderr=True)):
+        with multiprocessing.get_context("spawn").Pool(1) as process:
+            costs[name].append(process.apply(loop if name == LOOP else evaluate, (folder, window, name)))
+    return costs
+
+
+def main() -> int:
+    """Print the table; 1 when an evaluation does not stay within the memory it may have."""
+    rows, repeats = (int(given) for given in (*sys.argv[1:], *("1000000", "3")[len(sys.argv) - 1 :]))
+    with tempfile.TemporaryDirectory() as folder:
+        costs = measure(Path(folder), prepare(Path(folder), rows), repeats)
+    table = Table(title=f"Evaluation of {costs[LOOP][0].rows:,} rows, 156 classes, median of {repeats}")
+    for column in ("", "rows", "rows/s", "time: ratio", "peak MiB"):
+        table.add_column(column, justify="right")
+    medians = {name: statistics.median(cost.seconds for cost in found) for name, found in costs.items()}
+    peaks = {name: max(cost.peak_mib for cost in found) for name, found in costs.items()}
+    for name, found in costs.items():
+        counted, seconds = found[0].rows, medians[name]
+        ratio = f"{seconds / medians[LOOP]:.2f}"
+        table.add_row(name, f"{counted:,}", f"{counted / seconds:,.0f}", ratio, f"{peaks[name]:.0f}")
+    Console().print(table)
+    over = [name for name in SCORES if peaks[name] > LIMIT_MIB]
+    for name in over:
+        print(f"the evaluation of {name} took {peaks[name]:.0f} MiB; at most {LIMIT_MIB} are allowed", file=sys.stderr)
+    return bool(over)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
