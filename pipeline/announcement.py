@@ -2,6 +2,7 @@
 
 import logging
 import os
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -9,14 +10,14 @@ import msgspec
 
 from pipeline import alert, settings, workspace
 from pipeline.adapters import notifier
-from pipeline.adapters.registry import CHALLENGER, CHAMPION
+from pipeline.adapters.registry import CHALLENGER, CHAMPION, Registry
 from pipeline.alert import Outcome
 from pipeline.detection import WAITING
 from pipeline.errors import ConfigError, Temporary
 from pipeline.evaluation import Evaluation
 from pipeline.judgement import Judgement
 from pipeline.slices import Slice
-from pipeline.trouble import Kind, Over, Trouble, decide_page
+from pipeline.trouble import Kind, Over, Page, Trouble, decide_page
 from pipeline.verdict import Decision, Gate, Rollout, Verdict
 from pipeline.workspace import Workspace
 
@@ -26,14 +27,14 @@ log = logging.getLogger(__name__)
 
 def announce(name: str, at: datetime, failed: str | None = None, error: str | None = None) -> dict[str, Any]:
     """Page the on-call when there is news: a new trouble, the end of one, or a model.yaml that cannot be read."""
+    workspace.file(name)
     try:
         work = workspace.load(name)
     except ConfigError as broken:
-        notifier.send(alert.build(Kind.CONFIG_BROKEN, Outcome(name, at, error=str(broken))), settings.destinations())
-        return {"page": str(Kind.CONFIG_BROKEN)}
+        return {"page": _say_broken(name, at, str(broken))}
     try:
         run = work.registry.run(name, at)
-        known = _open(work)
+        known = _open(work.registry, name)
         outcome = _outcome(work, run, at, failed, error)
     except Temporary as unreachable:
         if failed is None:
@@ -42,33 +43,55 @@ def announce(name: str, at: datetime, failed: str | None = None, error: str | No
         outcome = Outcome(name, at, owner=work.config.owner, step=failed, error=f"{error}\n{unreachable}")
         notifier.send(alert.build(Kind.FAILED, outcome), work.config.alerts)
         return {"page": str(Kind.FAILED)}
-    said = _say(work, known, Kind.FAILED if failed else _kind(work, run, at, known), outcome)
+    said = _say(
+        work.registry, work.config.alerts, known, Kind.FAILED if failed else _kind(work, run, at, known), outcome
+    )
     work.registry.finish(run, succeeded=failed is None)
     return {"page": said}
 
 
-def _say(work: Workspace, known: Trouble | None, kind: Kind | None, outcome: Outcome) -> str | None:
-    news = decide_page(known, kind, outcome.at)
+def pending(work: Workspace, run: str, at: datetime) -> bool:
+    """Tell whether there is news after ``decide``."""
+    known = _open(work.registry, work.config.name)
+    return _news(known, _kind(work, run, at, known), at) is not None
+
+
+def _say_broken(name: str, at: datetime, fault: str) -> str | None:
+    """Page every destination there is: a model.yaml that cannot be read names none."""
+    outcome, destinations = Outcome(name, at, error=fault), settings.destinations()
+    registry = Registry(settings.load().tracking_uri)
+    try:
+        known = _open(registry, name)
+    except Temporary:
+        notifier.send(alert.build(Kind.CONFIG_BROKEN, outcome), destinations)
+        return str(Kind.CONFIG_BROKEN)
+    return _say(registry, destinations, known, Kind.CONFIG_BROKEN, outcome)
+
+
+def _say(
+    registry: Registry, destinations: Sequence[str], known: Trouble | None, kind: Kind | None, outcome: Outcome
+) -> str | None:
+    news = _news(known, kind, outcome.at)
     if news is None:
         if kind is Kind.PROMOTED:
             log.info("%s", alert.build(kind, outcome).text)
         return None
     trouble = None if isinstance(news, Over) else news.trouble
     message = alert.build(trouble.kind, outcome) if trouble else alert.over(news.trouble, outcome)
-    notifier.send(message, work.config.alerts)
-    work.registry.set_note(work.config.name, "trouble", trouble.to_json() if trouble else None)
+    notifier.send(message, destinations)
+    registry.set_note(outcome.model, "trouble", trouble.to_json() if trouble else None)
     return str(message.kind)
 
 
-def pending(work: Workspace, run: str, at: datetime) -> bool:
-    """Tell whether there is news after ``decide``."""
-    known = _open(work)
-    return decide_page(known, _kind(work, run, at, known), at) is not None
-
-
-def _open(work: Workspace) -> Trouble | None:
-    text = work.registry.note(work.config.name, "trouble")
+def _open(registry: Registry, name: str) -> Trouble | None:
+    text = registry.note(name, "trouble")
     return Trouble.from_json(text) if text else None
+
+
+def _news(known: Trouble | None, kind: Kind | None, at: datetime) -> Page | Over | None:
+    """Return what is new. A run of an earlier time does not end a later trouble."""
+    news = decide_page(known, kind, at)
+    return None if isinstance(news, Over) and at < news.trouble.since else news
 
 
 def _kind(work: Workspace, run: str, at: datetime, known: Trouble | None) -> Kind | None:
@@ -92,8 +115,9 @@ def _too_long(work: Workspace, at: datetime) -> bool:
     """Tell whether every morning of the last evaluation window found too few rows."""
     begin = at - work.config.evaluation.window
     verdicts = {
-        datetime.fromisoformat(tags["zeta.at"]): tags.get("zeta.verdict")
+        datetime.fromisoformat(tags["zeta.at"]): tags["zeta.verdict"]
         for tags in (run.data.tags for run in work.registry.runs(work.config.name))
+        if "zeta.verdict" in tags
     }
     earlier = max((moment for moment in verdicts if moment <= begin), default=None)
     since = [verdict for moment, verdict in verdicts.items() if earlier and earlier <= moment <= at]

@@ -142,18 +142,33 @@ def code(name: str, path: Path) -> ModuleType:
 def save(directory: Path, manifest: Manifest, estimator: Any, keys: np.ndarray) -> None:
     """Write the model directory in MLflow's format; ConfigError names types that model.yaml does not trust yet."""
     import mlflow.sklearn
-    import skops.io
+    from mlflow.exceptions import MlflowException
 
-    unknown = sorted(set(skops.io.get_untrusted_types(data=skops.io.dumps(estimator))) - set(manifest.trusted))
-    if unknown:
-        raise ConfigError(f"training.trusted: the model holds {unknown}; list them there if they are the model's own")
     packages = [f"{name}=={manifest.fingerprint[name]}" for name in ("numpy", "scipy", "scikit-learn", "skops")]
-    mlflow.sklearn.save_model(
-        estimator, str(directory), serialization_format="skops", skops_trusted_types=manifest.trusted,
-        signature=_signature(manifest), pip_requirements=packages,
-    )  # fmt: skip
+    try:
+        mlflow.sklearn.save_model(
+            estimator,
+            str(directory),
+            serialization_format="skops",
+            skops_trusted_types=manifest.trusted,
+            signature=_signature(manifest),
+            pip_requirements=packages,
+        )
+    except MlflowException as error:
+        raise ConfigError(_why_not_stored(estimator, manifest)) from error
     (directory / "zeta.json").write_bytes(msgspec.json.format(msgspec.json.encode(manifest), indent=1))
     np.save(directory / "keys.npy", np.unique(keys), allow_pickle=False)
+
+
+def _why_not_stored(estimator: Any, manifest: Manifest) -> str:
+    import skops.io
+
+    try:
+        held = set(skops.io.get_untrusted_types(data=skops.io.dumps(estimator)))
+    except Exception as error:
+        return f"{manifest.name}: the model cannot be stored as skops: {type(error).__name__}: {error}"
+    unknown = sorted(held - set(manifest.trusted))
+    return f"training.trusted: the model holds {unknown}; list them there if they are the model's own"
 
 
 def _signature(manifest: Manifest) -> Any:

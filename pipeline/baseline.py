@@ -1,12 +1,18 @@
 """The simple baseline: what a model has to beat to be worth its cost."""
 
 from collections import Counter
-from typing import Any
+from collections.abc import Callable
+from types import ModuleType
+from typing import TYPE_CHECKING
 
 import msgspec
 import numpy as np
 
+from pipeline.errors import ConfigError
 from pipeline.scores import SEPARATOR
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 
 class Baseline(msgspec.Struct, frozen=True):
@@ -35,6 +41,12 @@ def fit(kind: str, task: str, labels: np.ndarray, k: int) -> Baseline:
     return Baseline(ranking[0], ranking)
 
 
-def rule(function: Any) -> Any:
-    """Return a model's own rule, ``function(frame) -> (n,)``, as something that predicts."""
+def rule(kind: str, own: ModuleType) -> Callable[["DataFrame", str, int], np.ndarray]:
+    """Return a model's own rule, its code's ``function(frame) -> (n,)`` named ``model.<function>``, as a predictor.
+
+    Raises ConfigError when the code has no such function.
+    """
+    function = getattr(own, kind.removeprefix("model."), None)
+    if not callable(function):
+        raise ConfigError(f"gate.baseline: {kind!r} is not there; expected a function of the rows in model.py")
     return lambda frame, output, k: np.asarray(function(frame), dtype=object)

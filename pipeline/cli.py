@@ -62,9 +62,8 @@ def _step(step: str) -> Callable[..., None]:
     def command(name: Name, at: At = "") -> None:
         from pipeline import steps, workspace
 
-        work = workspace.load(name)
-        with work.alone():
-            print(json.dumps(steps.STEPS[step](work, moment(at))))
+        with workspace.alone(name):
+            print(json.dumps(steps.STEPS[step](workspace.load(name), moment(at))))
 
     return command
 
@@ -117,9 +116,8 @@ def rollback(name: Name) -> None:
     from pipeline import delivery, workspace
     from pipeline.verdict import Rollout
 
-    work = workspace.load(name)
-    with work.alone():
-        verdict = delivery.rollback(work, datetime.now(UTC))
+    with workspace.alone(name):
+        verdict = delivery.rollback(workspace.load(name), datetime.now(UTC))
     print(f"{name}: {verdict.outcome}: {'; '.join(verdict.reasons)}")
     if verdict.outcome != Rollout.PROMOTED:
         raise Permanent(f"{name}: the previous champion was not brought back; production was not touched")

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from zoneinfo import available_timezones
 
 from croniter import croniter
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, ValidationError
 from pydantic.json_schema import GenerateJsonSchema
 
 from pipeline.document import Document, Place
@@ -48,6 +48,11 @@ def _duration(text: Any) -> Any:
     if duration is None or duration > _LONGEST:
         raise ValueError("expected a whole number and a unit, at most 100 years: 90s, 30m, 12h, 7d or 4w")
     return duration
+
+
+def _as_text(duration: timedelta) -> str:
+    seconds = round(duration.total_seconds())
+    return f"{seconds // 86400}d" if seconds % 86400 == 0 else f"{seconds}s"
 
 
 def _cron(text: str) -> str:
@@ -129,7 +134,9 @@ class GateRules(_Section):
 
     window: Duration = Field(default=timedelta(days=28), description="The newest matured rows, held out of training.")
     confidence: Annotated[float, Field(ge=0.5, lt=1)] = Field(default=0.95, description="Of the one-sided bounds.")
-    slice_margin: Share = Field(default=0.02, description="No slice may be worse than this, in units of the score.")
+    slice_margin: Annotated[float, Field(ge=0)] = Field(
+        default=0.02, description="No slice may be worse than this, in units of the score."
+    )
     baseline: str = Field(description="A simple baseline's name, or model.<function> for a rule of your own.")
     baseline_margin: Annotated[float, Field(ge=0)] = Field(default=0.0, description="By how much it must be beaten.")
 

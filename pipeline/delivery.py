@@ -11,11 +11,14 @@ from pipeline.adapters.registry import CHAMPION, PREVIOUS, Version
 from pipeline.artifact import Kind, manifest
 from pipeline.data import Window
 from pipeline.errors import Permanent
+from pipeline.rollout import Release
 from pipeline.settings import ROOT
 from pipeline.verdict import Gate, Rollout, Verdict
 from pipeline.workspace import Workspace
 
 FRESH_ROWS = 500
+_ROLLBACK = "rollback"
+"""The note that names the version which a rollback is about to bring back."""
 
 
 def build(work: Workspace, version: Version) -> str:
@@ -54,11 +57,19 @@ def deliver(work: Workspace, version: Version, at: datetime) -> Verdict:
 
 
 def rollback(work: Workspace, at: datetime) -> Verdict:
-    """Roll the previous champion out again; the two change places."""
-    previous = work.registry.aliased(work.config.name, PREVIOUS)
-    if previous is None:
-        raise Permanent(f"{work.config.name}: there is no previous champion to go back to; `zeta status` shows what is")
-    return deliver(work, previous, at)
+    """Roll the previous champion out again; the two change places. One that was cut short is completed."""
+    name = work.config.name
+    number = work.registry.note(name, _ROLLBACK)
+    if number is None:
+        reconcile(work, at)
+        previous = work.registry.aliased(name, PREVIOUS)
+        if previous is None:
+            raise Permanent(f"{name}: there is no previous champion to go back to; `zeta status` shows what is")
+        number = previous.number
+        work.registry.set_note(name, _ROLLBACK, number)
+    verdict = deliver(work, work.registry.version(name, number), at)
+    work.registry.set_note(name, _ROLLBACK, None)
+    return verdict
 
 
 def move_aliases(work: Workspace, version: Version) -> None:
@@ -71,27 +82,33 @@ def move_aliases(work: Workspace, version: Version) -> None:
     work.registry.set_alias(version.model, CHAMPION, version.number)
 
 
-def reconcile(work: Workspace) -> None:
+def reconcile(work: Workspace, at: datetime) -> None:
     """Make the platform serve the champion, and the alias name what was promoted.
 
-    A canary left over is removed; a promoted release whose alias did not move is completed; a champion that does
-    not serve is rolled out again.
+    A rollback that was cut short is completed, a canary left over removed; a promoted release whose alias did not
+    move is completed; a champion that does not serve is rolled out again.
     """
     name = work.config.name
+    if work.registry.note(name, _ROLLBACK):
+        rollback(work, at)
     work.platform.remove_canary(name)
-    champion = work.registry.aliased(name, CHAMPION)
-    stable = work.platform.release(name, "stable")
-    if stable is not None and stable.ready and (champion is None or stable.digest != champion.tags.get("digest")):
-        serving = work.registry.version(name, stable.version)
-        if _follows(serving, champion):
-            move_aliases(work, serving)
-            return
-    if champion is not None and (stable is None or not stable.ready or stable.digest != champion.tag("digest")):
+    champion, stable = work.registry.aliased(name, CHAMPION), work.platform.release(name, "stable")
+    serving = stable if stable is not None and stable.ready else None
+    if serving is not None and champion is not None and serving.digest == champion.tags.get("digest"):
+        return
+    if serving is not None and (promoted := _promoted(work, serving, champion)):
+        move_aliases(work, promoted)
+    elif champion is not None:
         _serve(work, champion)
 
 
-def _follows(serving: Version, champion: Version | None) -> bool:
-    return champion is None or int(serving.number) > int(champion.number)
+def _promoted(work: Workspace, serving: Release, champion: Version | None) -> Version | None:
+    """Return the version that serves if it came after the champion: aliases move last."""
+    least = int(champion.number) if champion else 0
+    versions = work.registry.versions(work.config.name)
+    return next(
+        (one for one in versions if one.tags.get("digest") == serving.digest and int(one.number) >= least), None
+    )
 
 
 def _serve(work: Workspace, champion: Version) -> None:

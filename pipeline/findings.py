@@ -9,7 +9,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from pipeline.errors import ConfigError, ZetaError
+from pipeline.errors import ZetaError
 
 _MARKS = {"good": ("✓", "green"), "note": ("!", "yellow"), "fault": ("✗", "bold red")}
 # In a log every finding is one line, so that it can be searched for.
@@ -38,10 +38,9 @@ class Findings:
             try:
                 with self._status:
                     results.append(step())
-            except ConfigError as error:
-                faults += str(error).splitlines()
             except ZetaError as error:
-                faults.append(" ".join(str(error).split()))
+                # The faults of a model.yaml come a line each; any other text is of one.
+                faults += str(error).splitlines() if part == "config" else [" ".join(str(error).split())]
             # A model's own code may raise anything, and even leave: neither may end the inspection of the others.
             except (Exception, SystemExit) as error:
                 faults.append(f"{self._doing}: {type(error).__name__}: {' '.join(str(error).split())}")

@@ -1,5 +1,6 @@
 """May the challenger replace the champion? A pure function of both on the same rows, which neither has seen."""
 
+import math
 from dataclasses import dataclass, field
 
 from pipeline.comparison import Difference
@@ -35,7 +36,12 @@ def judge(evidence: Evidence, rules: GateRules, minimum_rows: int, smallest_drop
     if evidence.rows < minimum_rows:
         reason = f"{evidence.rows} unseen rows in the gate's window; at least {minimum_rows} are needed"
         return Verdict(Gate.INSUFFICIENT, (reason,), numbers)
-    if evidence.loss is None or len(gains) < len(evidence.gains) or "baseline" not in gains:
+    if (
+        evidence.loss is None
+        or math.isnan(evidence.loss)
+        or len(gains) < len(evidence.gains)
+        or "baseline" not in gains
+    ):
         reason = "the score cannot be compared on the gate's rows: it is not defined there, or they are of one day"
         return Verdict(Gate.INSUFFICIENT, (reason,), numbers)
     if against := _against(evidence, gains, rules):
@@ -45,7 +51,7 @@ def judge(evidence: Evidence, rules: GateRules, minimum_rows: int, smallest_drop
         for rival, gain in gains.items()
     )
     first = evidence.first_loss
-    if first is not None and evidence.loss > first + smallest_drop / 2:
+    if first is not None and not evidence.loss <= first + smallest_drop / 2:
         lost = f"improved, not recovered: loss {evidence.loss:.3f}, at the first deployment {first:.3f}"
         return Verdict(Gate.PROMOTE_NOT_RECOVERED, (*found, lost), numbers)
     return Verdict(Gate.PROMOTE, found, numbers)

@@ -40,7 +40,7 @@ def check(names: list[str], at: datetime) -> bool:
     if not names:
         raise ConfigError(f"no model in {found.models}; make one with `zeta new NAME --task TASK`")
     findings, registry = Findings(), _answers(found.tracking_uri)
-    for name in names:
+    for name in dict.fromkeys(names):
         findings.section(name)
         if loaded := findings.attempt("config", partial(workspace.load, name)):
             _inspect(loaded[0], at, findings, registry)
@@ -51,7 +51,7 @@ def check(names: list[str], at: datetime) -> bool:
 def _answers(tracking_uri: str) -> bool:
     """Tell whether a registry is up, sooner than MLflow's client gives up on it."""
     try:
-        return httpx.get(f"{tracking_uri}/health", timeout=_REGISTRY_SECONDS).is_success
+        return httpx.get(f"{tracking_uri.rstrip('/')}/health", timeout=_REGISTRY_SECONDS).is_success
     except (httpx.HTTPError, httpx.InvalidURL):
         return False
 

@@ -6,12 +6,11 @@ from dataclasses import dataclass
 import msgspec
 import numpy as np
 
-from pipeline import artifact, checks, data, evaluation, gate, training
+from pipeline import artifact, baseline, checks, data, evaluation, gate, training
 from pipeline.adapters.registry import CHALLENGER, CHAMPION, Version
 from pipeline.comparison import Difference, difference
 from pipeline.config import GateRules
 from pipeline.data import Window
-from pipeline.errors import ConfigError
 from pipeline.evaluation import Scored, Subject
 from pipeline.gate import Evidence
 from pipeline.scores import Score
@@ -85,10 +84,7 @@ def _case(work: Workspace, stack: ExitStack, champion: Version | None, challenge
 def _baseline(work: Workspace, record: Record, challenger: Subject) -> Subject:
     kind = work.config.gate.baseline
     if kind.startswith("model."):
-        rule = getattr(work.own, kind.removeprefix("model."), None)
-        if not callable(rule):
-            raise ConfigError(f"gate.baseline: {kind!r} is not there; expected a function of the rows in model.py")
-        return Subject(challenger.features, lambda frame, output, k: np.asarray(rule(frame), dtype=object))
+        return Subject(challenger.features, baseline.rule(kind, work.own))
     return Subject(challenger.features, lambda frame, output, k: record.baseline.predict(len(frame), output))
 
 

@@ -79,9 +79,7 @@ def _upper(name: str) -> str:
 def _required(variable: str, expected: str) -> str:
     value = os.environ.get(variable)
     if not value:
-        raise ConfigError(
-            f"{variable} is not set; expected {expected}; export it or add it to $ZETA_HOME/env"
-        )
+        raise ConfigError(f"{variable} is not set; expected {expected}; export it or add it to $ZETA_HOME/env")
     return value
 
 

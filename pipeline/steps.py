@@ -19,7 +19,7 @@ from pipeline.artifact import Model, manifest
 from pipeline.data import Window
 from pipeline.errors import Permanent
 from pipeline.evaluation import Evaluation, Subject
-from pipeline.verdict import Decision, Gate, Verdict
+from pipeline.verdict import Decision, Gate, Rollout, Verdict
 from pipeline.workspace import Workspace
 
 Answer = dict[str, Any]
@@ -27,9 +27,9 @@ Answer = dict[str, Any]
 
 def evaluate(work: Workspace, at: datetime) -> Answer:
     """Score the champion on fresh labelled rows and append to the history of its score."""
-    delivery.reconcile(work)
+    delivery.reconcile(work, at)
     run = work.registry.run(work.config.name, at)
-    champion = work.registry.aliased(work.config.name, CHAMPION)
+    champion = _champion(work, run)
     if champion is None:
         work.registry.record(run, {"champion": ""})
         return {"run": run, "champion": None, "data_bad": False}
@@ -57,6 +57,8 @@ def decide(work: Workspace, at: datetime) -> Answer:
     work.registry.record(
         run, tags | dict.fromkeys(verdict.numbers.keys() & {detection.WAITING}, "yes"), verdict.numbers
     )
+    if verdict.outcome != Decision.RETRAIN:
+        work.registry.finish(run)
     return {"verdict": str(verdict.outcome), "announce": announcement.pending(work, run, at)}
 
 
@@ -65,7 +67,8 @@ def train(work: Workspace, at: datetime) -> Answer:
     run = work.registry.run(work.config.name, at)
     made = work.registry.trained_by(work.config.name, run) or _train(work, at, run)
     work.registry.set_alias(work.config.name, CHALLENGER, made.number)
-    work.registry.record(run, {"challenger": made.number})
+    params = {key: made.tags[key] for key in _PARAMS if key in made.tags}
+    work.registry.record(run, {"challenger": made.number}, params=params)
     return {"version": made.number}
 
 
@@ -76,9 +79,11 @@ def gate(work: Workspace, at: datetime) -> Answer:
     if "gate" not in challenger.tags:
         found = judgement.judge(work, run, challenger)
         work.registry.write(run, "report.html", review.page(work, run, found, challenger))
-        # Last, so that a judgement that was cut short is made anew.
         loss = found.evidence.loss
-        tags = {"gate": found.verdict.outcome} | ({} if loss is None else {"reference_loss": repr(loss)})
+        tags = {"against": found.champion or judgement.BASELINE}
+        tags |= {} if loss is None else {"reference_loss": repr(loss)}
+        # Last, so that a judgement that was cut short is made anew.
+        tags |= {"gate": found.verdict.outcome}
         work.registry.tag(challenger, tags, "\n\n".join(found.verdict.reasons))
         challenger = _challenger(work, run)
     work.registry.record(run, {"gate": challenger.tag("gate")})
@@ -92,13 +97,27 @@ def build_image(work: Workspace, at: datetime) -> Answer:
 
 
 def roll_out(work: Workspace, at: datetime) -> Answer:
-    """Roll the challenger out behind a canary; the alias champion moves only after it was promoted."""
+    """Roll the challenger out behind a canary; the alias champion moves only after it was promoted.
+
+    A run that has promoted its challenger does not do so again: somebody may have rolled it back since.
+    """
     run = work.registry.run(work.config.name, at)
     challenger = _challenger(work, run)
+    if work.registry.run_tags(run).get("rollout") == Rollout.PROMOTED:
+        return {"version": challenger.number, "outcome": str(Rollout.PROMOTED)}
+    _check_rival(work, challenger)
     verdict = delivery.deliver(work, challenger, at)
     work.registry.write(run, "rollout.json", msgspec.json.encode(verdict).decode())
     work.registry.record(run, {"rollout": verdict.outcome})
     return {"version": challenger.number, "outcome": str(verdict.outcome)}
+
+
+def _champion(work: Workspace, run: str) -> Version | None:
+    """Return the champion that a run is about: the one when it began, whatever has been promoted since."""
+    name, known = work.config.name, work.registry.run_tags(run).get("champion")
+    if known is None:
+        return work.registry.aliased(name, CHAMPION)
+    return work.registry.version(name, known) if known else None
 
 
 def _score_champion(work: Workspace, champion: Version, at: datetime) -> Evaluation:
@@ -118,15 +137,16 @@ def _score_champion(work: Workspace, champion: Version, at: datetime) -> Evaluat
 
 
 def _decision(work: Workspace, run: str, at: datetime) -> Verdict:
-    champion = work.registry.run_tags(run).get("champion")
+    champion, text = _champion(work, run), work.registry.read(run, "evaluation.json")
     newest = max((one.at for one in work.registry.versions(work.config.name) if one.at < at), default=None)
-    if not champion:
+    if champion is None:
         verdict = Verdict(Decision.RETRAIN, ("there is no champion yet",))
+    elif text is None:
+        raise Permanent(f"{work.config.name}: this run has not scored the champion; run `zeta evaluate` first")
     else:
-        version = work.registry.version(work.config.name, champion)
-        found = msgspec.json.decode(work.registry.read(run, "evaluation.json") or "", type=Evaluation)
-        points = [point for point in work.registry.points(version) if point.day < data.matured_end(at, work.config)]
-        gate_end = int(version.tag("gate_end"))
+        found = msgspec.json.decode(text, type=Evaluation)
+        points = [point for point in work.registry.points(champion) if point.day < data.matured_end(at, work.config)]
+        gate_end = int(champion.tag("gate_end"))
         verdict = detection.decide(
             [point for point in points if point.day < gate_end], [point for point in points if point.day >= gate_end],
             found, work.config.degradation, work.config.evaluation.minimum_rows,
@@ -160,11 +180,10 @@ def _train(work: Workspace, at: datetime, run: str) -> Version:
             "data": record.data,
             "fingerprint": fingerprint.digest(manifest(directory).fingerprint),
         } | ({"commit": commit} if commit else {})
-        made = work.registry.register(config.name, directory, run, tags)
-    seconds = {f"seconds_seed_{seed}": value for seed, value in record.seconds.items()}
-    losses = {f"loss_seed_{seed}": value for seed, value in record.losses.items()}
-    work.registry.record(run, metrics={"training_rows": record.rows} | losses | seconds, params=tags)
-    return made
+        seconds = {f"seconds_seed_{seed}": value for seed, value in record.seconds.items()}
+        losses = {f"loss_seed_{seed}": value for seed, value in record.losses.items()}
+        work.registry.record(run, metrics={"training_rows": record.rows} | losses | seconds)
+        return work.registry.register(config.name, directory, run, tags)
 
 
 def _challenger(work: Workspace, run: str) -> Version:
@@ -174,6 +193,17 @@ def _challenger(work: Workspace, run: str) -> Version:
     return made
 
 
+def _check_rival(work: Workspace, challenger: Version) -> None:
+    """Raise Permanent when the gate compared the challenger with a version that is not the champion any more."""
+    champion, rival = work.registry.aliased(challenger.model, CHAMPION), challenger.tag("against")
+    if champion is not None and champion.number not in (challenger.number, rival):
+        raise Permanent(
+            f"{challenger.model} version {challenger.number} was compared with {rival}, but the champion is version "
+            f"{champion.number} now; the next run trains and compares anew"
+        )
+
+
+_PARAMS = ("at", "training_window", "training_end", "gate_window", "gate_end", "data", "fingerprint", "commit")
 STEPS = {
     "evaluate": evaluate,
     "decide": decide,

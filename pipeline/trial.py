@@ -35,12 +35,7 @@ class Trial:
 def own_baseline(work: Workspace) -> Callable[..., Any] | None:
     """Return the model's own baseline as something that predicts; None when it names one of Zeta's."""
     kind = work.config.gate.baseline
-    if not kind.startswith("model."):
-        return None
-    rule = getattr(work.own, kind.removeprefix("model."), None)
-    if not callable(rule):
-        raise ConfigError(f"gate.baseline: {kind!r} is not there; expected a function of the rows in model.py")
-    return baseline.rule(rule)
+    return baseline.rule(kind, work.own) if kind.startswith("model.") else None
 
 
 def run(work: Workspace, rows: Sample, unseen: Sample) -> Trial:

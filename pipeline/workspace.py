@@ -81,10 +81,6 @@ class Workspace:
             with self._batch(directory, self.settings.models.parent) as subject:
                 yield subject, directory
 
-    def alone(self) -> AbstractContextManager[None]:
-        """Keep every other run of this model out."""
-        return lock.held(self.settings.home / "run" / f"{self.config.name}.lock", self.config.name)
-
     def commit(self) -> str | None:
         """Return the commit of this checkout, with '+' when files differ from it; None outside a checkout."""
         if known := os.environ.get("ZETA_COMMIT"):
@@ -102,9 +98,19 @@ class Workspace:
 
 def load(name: str) -> Workspace:
     """Return the workspace of a model; ConfigError when there is no such model or its model.yaml has faults."""
-    found = settings.load()
-    path = found.models / name / "model.yaml"
+    return Workspace(settings.load(), config.load(file(name)))
+
+
+def alone(name: str) -> AbstractContextManager[None]:
+    """Keep every other run of a model out: Temporary while there is one. ConfigError when there is no such model."""
+    return lock.held(settings.load().home / "run" / f"{file(name).parent.name}.lock", name)
+
+
+def file(name: str) -> Path:
+    """Return a model's model.yaml; ConfigError when there is no such model."""
+    models = settings.load().models
+    path = models / name / "model.yaml"
     if not path.is_file():
-        known = [known.parent.name for known in config.paths(found.models)]
-        raise ConfigError(f"no model {name!r} in {found.models}; expected one of {known}, or `zeta new {name}`")
-    return Workspace(found, config.load(path))
+        known = [known.parent.name for known in config.paths(models)]
+        raise ConfigError(f"no model {name!r} in {models}; expected one of {known}, or `zeta new {name}`")
+    return path

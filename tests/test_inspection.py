@@ -168,6 +168,7 @@ def test_each_fault_of_the_code_is_one_sentence(make, check, changes, file, sent
 
 def test_settings_that_are_not_there_or_do_not_fit_are_faults(make, check, monkeypatch):
     make("channel", ("alerts: []", "alerts: [oncall, chat, desk]"))
+    monkeypatch.delenv("ZETA_ALERT_ONCALL", raising=False)
     monkeypatch.delenv("ZETA_SOURCE_SHOP")
     monkeypatch.setenv("ZETA_ALERT_CHAT", "nonsense")
     monkeypatch.setenv("ZETA_ALERT_DESK", "json://127.0.0.1/page")

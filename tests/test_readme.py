@@ -25,13 +25,8 @@ def keys(section: type[BaseModel] = ModelConfig, above: str = "") -> list[tuple[
             found += keys(field.annotation, f"{above}{name}.")
         else:
             default = "" if field.is_required() else section.model_json_schema()["properties"][name].get("default")
-            found.append((f"{above}{name}", field.description or "", written(default)))
+            found.append((f"{above}{name}", field.description or "", str(default)))
     return found
-
-
-def written(default: object) -> str:
-    match = re.fullmatch(r"P(\d+)D", str(default).replace("PT0S", "P0D"))
-    return f"{match[1]}d" if match else str(default)
 
 
 def row(key: str, meaning: str, default: str) -> str:

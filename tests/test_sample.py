@@ -1,6 +1,5 @@
 from datetime import UTC, datetime, timedelta
 
-import pandas as pd
 import pytest
 
 from pipeline import config, sample, scaffold
@@ -25,7 +24,9 @@ class Rows:
 
 
 def rows(days, per_day, labels):
-    return pd.DataFrame(
+    from pandas import DataFrame
+
+    return DataFrame(
         {
             "item_id": range(days * per_day),
             "created_at": [

@@ -104,9 +104,7 @@ class Layout:
         except FileNotFoundError:
             return []
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise Permanent(
-                f"{path}: not an image index ({error}); remove its folder, build again"
-            ) from error
+            raise Permanent(f"{path}: not an image index ({error}); remove its folder, build again") from error
 
     def _stream(self, chunks: Iterable[bytes], partial: Path) -> Descriptor:
         seen, size = hashlib.sha256(), 0
@@ -183,9 +181,7 @@ def _alone(folder: Path) -> Iterator[Path]:
             _remove(partial)
             yield partial
     except OSError as error:
-        raise Permanent(
-            f"{folder}: could not be filled: {error}; mend that and run the step again"
-        ) from error
+        raise Permanent(f"{folder}: could not be filled: {error}; mend that and run the step again") from error
 
 
 def _remove(path: Path) -> None:

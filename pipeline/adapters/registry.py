@@ -39,9 +39,7 @@ class Version:
     def tag(self, key: str) -> str:
         """Return a tag that every version has; Permanent when someone removed it."""
         if key not in self.tags:
-            raise Permanent(
-                f"{self.model} version {self.number}: tag zeta.{key} is missing; was it made by Zeta?"
-            )
+            raise Permanent(f"{self.model} version {self.number}: tag zeta.{key} is missing; was it made by Zeta?")
         return self.tags[key]
 
 
@@ -87,9 +85,7 @@ class Registry:
             return known
         with _calls():
             run = self._client.get_run(run_id)
-            logged = self._client.create_logged_model(
-                run.info.experiment_id, name=model, source_run_id=run_id
-            )
+            logged = self._client.create_logged_model(run.info.experiment_id, name=model, source_run_id=run_id)
             self._client.log_model_artifacts(logged.model_id, str(directory))
             self._client.finalize_logged_model(logged.model_id, "READY")
             made = self._client.create_model_version(
@@ -149,7 +145,7 @@ class Registry:
         moment = at.astimezone(UTC).isoformat(timespec="seconds")
         return self._run(model, {"kind": "pipeline", "at": moment}, f"{moment[:16]}Z")
 
-    def runs(self, model: str, limit: int = 50) -> list["Run"]:
+    def runs(self, model: str, limit: int = 1000) -> list["Run"]:
         """Return the newest pipeline runs by their logical time."""
         with _calls():
             experiment = self._client.get_experiment_by_name(model)
@@ -221,23 +217,23 @@ class Registry:
             for day, held in sorted(columns.items())
         ]
 
-    def add_points(
-        self, version: Version, points: Sequence[Point], shown: Sequence[Mapping[str, float]]
-    ) -> None:
+    def add_points(self, version: Version, points: Sequence[Point], shown: Sequence[Mapping[str, float]]) -> None:
         """Append points; ``shown`` are further metrics a point for the chart. Days that are there stay as they are."""
         from mlflow.entities import Metric
 
         run_id = self._monitor(version)
         known = {point.day for point in self.points(version)}
-        metrics = [
-            Metric(key, value, point.day * _DAY_MS, point.day)
+        fresh = [
+            (point.day, {key: float(getattr(point, key)) for key in _POINT} | dict(extra))
             for point, extra in zip(points, shown, strict=True)
             if point.day not in known
-            for key, value in ({key: float(getattr(point, key)) for key in _POINT} | dict(extra)).items()
         ]
         with _calls():
-            for first in range(0, len(metrics), 900):
-                self._client.log_batch(run_id, metrics[first : first + 900])
+            # A batch is written whole or not at all, so a point is too.
+            for first in range(0, len(fresh), 100):
+                batch = fresh[first : first + 100]
+                metrics = [Metric(key, held[key], day * _DAY_MS, day) for day, held in batch for key in held]
+                self._client.log_batch(run_id, metrics)
 
     def _monitor(self, version: Version) -> str:
         tags = {"kind": "monitor", "version": version.number}
@@ -249,9 +245,7 @@ class Registry:
             experiment = self._client.get_experiment_by_name(model)
             experiment_id = experiment.experiment_id if experiment else self._client.create_experiment(model)
             query = " and ".join(f"tags.`{key}` = '{value}'" for key, value in marks.items())
-            found = self._client.search_runs(
-                [experiment_id], query, max_results=1, order_by=["attributes.start_time"]
-            )
+            found = self._client.search_runs([experiment_id], query, max_results=1, order_by=["attributes.start_time"])
             run = found[0] if found else self._client.create_run(experiment_id, tags=marks, run_name=name)
             return run.info.run_id
 

@@ -29,6 +29,7 @@ PROGRAMS = {name: ROOT / f".zeta/envs/{name}/bin/{name}" for name in ("airflow",
 _TEMPLATE = ROOT / "images/airflow/airflow.cfg"
 _START_SECONDS = 180.0
 STOP_SECONDS = 20.0
+_LEFT_SECONDS = 3.0
 _POLL_SECONDS = 0.1
 
 
@@ -43,6 +44,9 @@ def up(settings: Settings, schedules: bool = True) -> None:
             raise ConfigError(f"{program} is missing; install it: make install")
     _configure(settings, schedules)
     missing = [name for name in NAMES if not _processes(settings).alive(name)]
+    for name in missing:
+        # Of a service that was killed its children may be left; they hold its port, or wait for work in vain.
+        _stop(settings, name, _LEFT_SECONDS)
     _check_ports(settings, missing)
     columns = (SpinnerColumn(finished_text="✓"), TextColumn("{task.description}"), TimeElapsedColumn())
     with Progress(*columns, console=Console(stderr=True)) as progress:
@@ -57,9 +61,9 @@ def up(settings: Settings, schedules: bool = True) -> None:
 def down(settings: Settings) -> None:
     """Stop every service and the tasks that run; return when they are gone."""
     # A task that ends with the scheduler still tells the API server how.
-    _stop(settings, NAMES[-1])
+    _stop(settings, NAMES[-1], STOP_SECONDS)
     with ThreadPoolExecutor() as threads:
-        list(threads.map(lambda name: _stop(settings, name), NAMES[:-1]))
+        list(threads.map(lambda name: _stop(settings, name, STOP_SECONDS), NAMES[:-1]))
 
 
 def addresses(settings: Settings) -> dict[str, str]:
@@ -169,10 +173,10 @@ def _start(settings: Settings, name: str) -> None:
     _processes(settings).start(name, _command(settings, name), _environment(settings), folder)
 
 
-def _stop(settings: Settings, name: str) -> None:
+def _stop(settings: Settings, name: str, grace: float) -> None:
     processes = _processes(settings)
     leader = processes.pid(name)
-    processes.stop(name, STOP_SECONDS)
+    processes.stop(name, grace)
     if leader:
         _kill_session(leader)
 

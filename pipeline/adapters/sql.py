@@ -50,7 +50,7 @@ class SqlSource:
                 result = self._read_only(connection).execute(statement, bound)
                 columns = list(result.keys())
                 for rows in result.partitions(BATCH_ROWS):
-                    yield DataFrame(list(rows), columns=columns, dtype=object)
+                    yield DataFrame(list(map(tuple, rows)), columns=columns, dtype=object)
         except SQLAlchemyError as error:
             why = str(error.orig if isinstance(error, DBAPIError) else error).strip()
             kind = Temporary if self._passes(error) else DataError

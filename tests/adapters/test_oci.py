@@ -33,9 +33,7 @@ OWN = {
     "sql/listings.sql": b"select 1",
     "run.sh": b"#!/bin/sh\n",
 }
-needs_skopeo = pytest.mark.skipif(
-    shutil.which("skopeo") is None, reason="skopeo is not installed (Debian: skopeo)"
-)
+needs_skopeo = pytest.mark.skipif(shutil.which("skopeo") is None, reason="skopeo is not installed (Debian: skopeo)")
 
 
 @pytest.fixture
@@ -255,9 +253,7 @@ def test_skopeo_reads_the_image_and_copies_it_unchanged(tmp_path, inputs):
     subprocess.run(["skopeo", "--insecure-policy", "copy", "--preserve-digests", source, copy], check=True)
     copied = Layout(tmp_path / "copy")
     assert copied.find("category:4") == digest
-    unpacked = [
-        contents(each.unpack(digest, tmp_path / f"unpacked{i}")) for i, each in enumerate((layout, copied))
-    ]
+    unpacked = [contents(each.unpack(digest, tmp_path / f"unpacked{i}")) for i, each in enumerate((layout, copied))]
     assert unpacked[0] == unpacked[1]
     assert built(copied, inputs, "category:5") == digest
     subprocess.run(["skopeo", "inspect", f"oci:{copied.path}:category:5"], check=True, capture_output=True)
@@ -357,9 +353,7 @@ def test_the_unpacked_application_runs(tmp_path, inputs):
     layout = Layout(tmp_path / "layout")
     digest = layout.append_model(layout.build_base(image.application(ROOT)), inputs, LABELS, "category:4")
     root = layout.unpack(digest, tmp_path / "unpacked")
-    code = (
-        "import pipeline.components.japanese as japanese; print(japanese.fingerprint() and japanese.__file__)"
-    )
+    code = "import pipeline.components.japanese as japanese; print(japanese.fingerprint() and japanese.__file__)"
     environment = {**os.environ, "PYTHONPATH": str(root / "app"), "PYTHONDONTWRITEBYTECODE": "1"}
     done = subprocess.run(
         [sys.executable, "-c", code],

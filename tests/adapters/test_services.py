@@ -5,6 +5,7 @@ import signal
 import socket
 import sys
 import time
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -81,16 +82,13 @@ def platform(settings):
             services.down(settings)
 
 
-def _of_home(home):
-    """The processes whose environment names this home."""
-    found = []
+def _commands(home):
+    """What runs with this home in its environment: session -> commands."""
+    found = {}
     for entry in Path("/proc").glob("[0-9]*"):
-        try:
-            environment = (entry / "environ").read_bytes()
-        except OSError:
-            continue
-        if f"ZETA_HOME={home}\0".encode() in environment:
-            found.append((entry / "cmdline").read_bytes())
+        with suppress(OSError):
+            if f"ZETA_HOME={home}\0".encode() in (entry / "environ").read_bytes():
+                found.setdefault(os.getsid(int(entry.name)), []).append((entry / "cmdline").read_bytes())
     return found
 
 
@@ -140,17 +138,19 @@ def test_everything_listens_on_the_loopback_address_alone(platform, settings):
         assert [address for address, number in listening if number == f"{port:04X}"] == ["0100007F"]
 
 
-def test_a_second_up_leaves_what_runs_and_starts_what_died(platform, settings):
+def test_a_second_up_leaves_what_runs_and_starts_what_died_with_what_it_left_behind(platform, settings):
+    killed = {"mlflow", "airflow-scheduler"}
     before = {name: platform.pid(name) for name in services.NAMES}
-    os.kill(before["airflow-dag-processor"], signal.SIGKILL)
-    while platform.alive("airflow-dag-processor"):
+    for name in killed:
+        os.kill(before[name], signal.SIGKILL)
+    while any(platform.alive(name) for name in killed):
         time.sleep(0.02)
-    with pytest.raises(Permanent, match="airflow-dag-processor does not run"):
+    with pytest.raises(Permanent, match="mlflow does not run"):
         services.check_alive(settings)
     services.up(settings, schedules=False)
     after = {name: platform.pid(name) for name in services.NAMES}
-    assert {name for name in services.NAMES if after[name] != before[name]} == {"airflow-dag-processor"}
-    services.check_alive(settings)
+    assert {name for name in services.NAMES if after[name] != before[name]} == killed
+    assert not {before[name] for name in killed} & _commands(settings.home).keys()
 
 
 def test_down_leaves_nothing_running_not_even_a_step_that_ignores_sigterm(platform, settings, monkeypatch):
@@ -158,12 +158,12 @@ def test_down_leaves_nothing_running_not_even_a_step_that_ignores_sigterm(platfo
     run = airflow.trigger(settings, "stubborn", AT)
     deadline = time.monotonic() + 60
     while airflow.look(settings, "stubborn", run).tasks.get("train") != "running" or not any(
-        b"train" in command for command in _of_home(settings.home)
+        b"train" in command for commands in _commands(settings.home).values() for command in commands
     ):
         assert time.monotonic() < deadline
         time.sleep(0.1)
     services.down(settings)
-    assert _of_home(settings.home) == []
+    assert _commands(settings.home) == {}
     assert not _listening(settings.mlflow_port)
     assert not _listening(settings.airflow_port)
 

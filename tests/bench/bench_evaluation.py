@@ -11,6 +11,7 @@ import statistics
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, date, timedelta
 from pathlib import Path
@@ -65,8 +66,9 @@ class Cost:
     """What a number of rows cost."""
 
     rows: int
-    seconds: float
     peak_mib: float
+    seconds: float
+    cpu_seconds: float
 
 
 def prepare(folder: Path, rows: int) -> Window:
@@ -98,9 +100,9 @@ def source(folder: Path) -> SqlSource:
     return SqlSource(f"sqlite:///{folder}/listings.db")
 
 
-def evaluate(folder: Path, window: Window, score: str) -> Cost:
-    """Evaluate as a morning does."""
-    settings, directory, started = configured(folder), folder / "model", time.perf_counter()
+def evaluate(folder: Path, window: Window, score: str) -> tuple[int, float]:
+    """Evaluate as a morning does; return how many rows, and the most memory that was resident."""
+    settings, directory = configured(folder), folder / "model"
     seen = np.load(directory / "keys.npy", allow_pickle=False)
     with Batch.of(directory, folder / "app") as batch:
         champion = Subject(artifact.manifest(directory).features, batch.predict)
@@ -108,12 +110,12 @@ def evaluate(folder: Path, window: Window, score: str) -> Cost:
         scored = evaluation.score_rows(rows, {"": champion}, scores.get(score), settings, seen, resample=True)
         usual = training.record(directory).profile
         found = evaluation.evaluate(scored.tallies[""], scored.profiles, usual, settings, window.first, window)
-        return Cost(found.rows, time.perf_counter() - started, peak_mib())
+        return found.rows, peak_mib()
 
 
-def loop(folder: Path, window: Window, _: str) -> Cost:
+def loop(folder: Path, window: Window, _: str) -> tuple[int, float]:
     """The peer: the same query by the database's own driver, the same model in the same process, and no score."""
-    settings, started = configured(folder), time.perf_counter()
+    settings = configured(folder)
     model = artifact.load(folder / "model")
     first, end = (data.midnight(day, settings).astimezone(UTC) for day in (window.first, window.end))
     bound = {"start": f"{first:%Y-%m-%d %H:%M:%S}", "end": f"{end:%Y-%m-%d %H:%M:%S}"}
@@ -121,7 +123,14 @@ def loop(folder: Path, window: Window, _: str) -> Cost:
     while rows := cursor.fetchmany(BATCH_ROWS):
         model.estimator.predict(pd.DataFrame({"title": [row[2] for row in rows]}, dtype=object))
         count += len(rows)
-    return Cost(count, time.perf_counter() - started, peak_mib())
+    return count, peak_mib()
+
+
+def cost(action: Callable[..., tuple[int, float]], *arguments: object) -> Cost:
+    """Do it in this process, and count its children's CPU seconds too."""
+    started, used = time.perf_counter(), sum(os.times()[:4])
+    rows, peak = action(*arguments)
+    return Cost(rows, peak, time.perf_counter() - started, sum(os.times()[:4]) - used)
 
 
 def peak_mib() -> float:
@@ -138,7 +147,7 @@ def measure(folder: Path, window: Window, repeats: int) -> dict[str, list[Cost]]
     turns = [name for _ in range(repeats) for name in costs]
     for name in track(turns, "measuring", console=Console(stderr=True)):
         with multiprocessing.get_context("spawn").Pool(1) as process:
-            costs[name].append(process.apply(loop if name == LOOP else evaluate, (folder, window, name)))
+            costs[name].append(process.apply(cost, (loop if name == LOOP else evaluate, folder, window, name)))
     return costs
 
 

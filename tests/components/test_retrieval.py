@@ -1,5 +1,4 @@
 import numpy as np
-import pandas as pd
 import pytest
 import skops.io
 
@@ -12,7 +11,9 @@ LABELS = np.array(["靴|赤", "靴|青", "帽子|赤", "家電", "家電", "家�
 
 
 def frame(*titles):
-    return pd.DataFrame({"name": titles}, dtype=object)
+    from pandas import DataFrame
+
+    return DataFrame({"name": titles}, dtype=object)
 
 
 @pytest.fixture
