@@ -11,6 +11,7 @@ from pipeline.adapters.registry import CHAMPION, PREVIOUS, Version
 from pipeline.artifact import Kind, manifest
 from pipeline.data import Window
 from pipeline.errors import Permanent
+from pipeline.judgement import first_loss_key
 from pipeline.rollout import Release
 from pipeline.settings import ROOT
 from pipeline.verdict import Gate, Rollout, Verdict
@@ -74,10 +75,11 @@ def rollback(work: Workspace, at: datetime) -> Verdict:
 
 def move_aliases(work: Workspace, version: Version) -> None:
     """Let champion name ``version`` and previous the one that it replaced."""
+    first = first_loss_key(version.tag("score"))
+    if work.registry.note(version.model, first) is None:
+        work.registry.set_note(version.model, first, version.tag("reference_loss"))
     old = work.registry.aliased(version.model, CHAMPION)
-    if old is None:
-        work.registry.set_note(version.model, "first_loss", version.tag("reference_loss"))
-    elif old.number != version.number:
+    if old is not None and old.number != version.number:
         work.registry.set_alias(version.model, PREVIOUS, old.number)
     work.registry.set_alias(version.model, CHAMPION, version.number)
 

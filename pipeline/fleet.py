@@ -64,8 +64,9 @@ def _of(work: Workspace, now: datetime) -> Standing:
     last = next(iter(registry.runs(name, 1)), None)
     tags = registry.run_tags(last.info.run_id) if last else {}
     zone = ZoneInfo(work.config.timezone)
-    serving = work.platform.release(name, "stable")
+    serving = work.platform.seen(name)
     points = registry.points(champion) if champion else []
+    known = champion is not None and champion.tag("score") == work.config.evaluation.score
     score, trouble = work.score, registry.note(name, "trouble")
     return Standing(
         model=name,
@@ -74,7 +75,7 @@ def _of(work: Workspace, now: datetime) -> Standing:
         digest=champion.tags.get("digest") if champion else None,
         score=work.config.evaluation.score,
         now=last.data.metrics.get("score") if last else None,
-        deployed=score.from_loss(float(champion.tag("reference_loss"))) if champion else None,
+        deployed=score.from_loss(float(champion.tag("reference_loss"))) if champion and known else None,
         trend=tuple(score.from_loss(point.loss) for point in points[-_SHOWN_POINTS:]),
         verdict=tags.get("verdict"),
         reasons=tags.get("reasons"),

@@ -36,12 +36,8 @@ def judge(evidence: Evidence, rules: GateRules, minimum_rows: int, smallest_drop
     if evidence.rows < minimum_rows:
         reason = f"{evidence.rows} unseen rows in the gate's window; at least {minimum_rows} are needed"
         return Verdict(Gate.INSUFFICIENT, (reason,), numbers)
-    if (
-        evidence.loss is None
-        or math.isnan(evidence.loss)
-        or len(gains) < len(evidence.gains)
-        or "baseline" not in gains
-    ):
+    loss = math.nan if evidence.loss is None else evidence.loss
+    if math.isnan(loss) or len(gains) < len(evidence.gains) or "baseline" not in gains:
         reason = "the score cannot be compared on the gate's rows: it is not defined there, or they are of one day"
         return Verdict(Gate.INSUFFICIENT, (reason,), numbers)
     if against := _against(evidence, gains, rules):
@@ -51,8 +47,8 @@ def judge(evidence: Evidence, rules: GateRules, minimum_rows: int, smallest_drop
         for rival, gain in gains.items()
     )
     first = evidence.first_loss
-    if first is not None and not evidence.loss <= first + smallest_drop / 2:
-        lost = f"improved, not recovered: loss {evidence.loss:.3f}, at the first deployment {first:.3f}"
+    if first is not None and not loss <= first + smallest_drop / 2:
+        lost = f"improved, not recovered: loss {loss:.3f}, at the first deployment {first:.3f}"
         return Verdict(Gate.PROMOTE_NOT_RECOVERED, (*found, lost), numbers)
     return Verdict(Gate.PROMOTE, found, numbers)
 
@@ -63,8 +59,8 @@ def _against(evidence: Evidence, gains: dict[str, Difference], rules: GateRules)
         needed = rules.baseline_margin if rival == "baseline" else 0.0
         if not gain.low > needed:
             reasons.append(
-                f"not shown to be better than the {rival}: difference {gain.estimate:+.3f}, {rules.confidence:.0%} sure "
-                f"of only {gain.low:+.3f}, needed above {needed:.3f} ({gain.rows} rows, {gain.days} days)"
+                f"not shown to be better than the {rival}: difference {gain.estimate:+.3f}, {rules.confidence:.0%} "
+                f"sure of only {gain.low:+.3f}, needed above {needed:.3f} ({gain.rows} rows, {gain.days} days)"
             )
     for name, gain in evidence.slices.items():
         if is_worse(gain, rules):

@@ -45,6 +45,11 @@ class _Case:
     golden: tuple[str, ...]
 
 
+def first_loss_key(score: str) -> str:
+    """Return the note of a model that holds the loss of its first deployed version, frozen."""
+    return f"first_loss.{score}"
+
+
 def judge(work: Workspace, run: str, challenger: Version) -> Judgement:
     """Judge a challenger; write gate.json in the run and the challenger's reference into its history."""
     champion = work.registry.aliased(work.config.name, CHAMPION)
@@ -100,7 +105,7 @@ def _judgement(
     rules, tallies = work.config.gate, scored.tallies
     sums = {name: tally.matrix(days) for name, tally in tallies.items()}
     new = sums[CHALLENGER]
-    first_loss = work.registry.note(work.config.name, "first_loss")
+    first_loss = work.registry.note(work.config.name, first_loss_key(work.config.evaluation.score))
     rivals = [CHAMPION, BASELINE] if champion else [BASELINE]
     slices = {group: _between(tallies, days, group, rules.confidence) for group in tallies[CHALLENGER].groups()}
     told = {group: gain for group, gain in slices.items() if gain is not None}

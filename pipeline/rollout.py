@@ -28,6 +28,9 @@ class Platform(Protocol):
     def release(self, name: str, role: Role) -> Release | None:
         """Return what runs in a role, None when nothing does."""
 
+    def seen(self, name: str) -> Release | None:
+        """Return the stable release as it is at this moment, without starting or awaiting anything."""
+
     def start_canary(self, name: str, version: str, digest: str) -> Release:
         """Start a canary and return it when it is ready; Permanent, with its log's last lines, when it never is."""
 

@@ -7,6 +7,8 @@ fact, and a comparison can drop or resample days without a second look at the ro
 The first statistic of a row is always 1, so the first sum is the number of rows.
 """
 
+import functools
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
@@ -117,8 +119,12 @@ def _r2(sums: np.ndarray) -> np.ndarray:
     return 1 - _ratio(residual, np.where(total > 1e-12 * yy, total, 0))
 
 
+def _labels(text: str) -> set[str]:
+    return {label for label in text.split(SEPARATOR) if label}
+
+
 def _label_sets(texts: np.ndarray) -> list[set[str]]:
-    return [{label for label in str(text).split(SEPARATOR) if label} for text in texts]
+    return [_labels(str(text)) for text in texts]
 
 
 def _micro_rows(truth: np.ndarray, predictions: np.ndarray) -> np.ndarray:
@@ -135,16 +141,17 @@ def _macro_f1() -> Score:
     """Statistics: 1, then (hit, wrongly predicted, missed) a class, in the order in which classes turn up."""
     codes: dict[str, int] = {}
 
+    # Few pairs of texts make up most rows.
+    @functools.lru_cache(maxsize=2**14)
+    def columns(truth: str, prediction: str) -> list[int]:
+        y, p = _labels(truth), _labels(prediction)
+        found = [(label, kind) for kind, labels in enumerate((y & p, p - y, y - p)) for label in sorted(labels)]
+        return [0, *(1 + 3 * codes.setdefault(label, len(codes)) + kind for label, kind in found)]
+
     def rows(truth: np.ndarray, predictions: np.ndarray) -> sp.csr_array:
-        at, column = [], []
-        for row, (y, p) in enumerate(zip(_label_sets(truth), _label_sets(predictions), strict=True)):
-            for labels, kind in ((y & p, 0), (p - y, 1), (y - p, 2)):
-                for label in sorted(labels):
-                    at.append(row)
-                    column.append(1 + 3 * codes.setdefault(label, len(codes)) + kind)
-        n = len(truth)
-        at, column = [*range(n), *at], [*([0] * n), *column]
-        return sp.csr_array((np.ones(len(at)), (at, column)), shape=(n, 1 + 3 * len(codes)))
+        ones = [columns(str(y), str(p)) for y, p in zip(truth, predictions, strict=True)]
+        ends, at = np.cumsum([0, *map(len, ones)]), np.array(list(itertools.chain.from_iterable(ones)), dtype=int)
+        return sp.csr_array((np.ones(len(at)), at, ends), shape=(len(ones), 1 + 3 * len(codes)))
 
     def value(sums: np.ndarray) -> np.ndarray:
         classes = sums[..., 1:].reshape(*sums.shape[:-1], -1, 3)

@@ -35,9 +35,9 @@ def evaluate(work: Workspace, at: datetime) -> Answer:
         return {"run": run, "champion": None, "data_bad": False}
     found = _score_champion(work, champion, at)
     score, reference = work.score, float(champion.tag("reference_loss"))
-    work.registry.add_points(
-        champion, found.points, [evaluation.shown(score, point, reference) for point in found.points]
-    )
+    if _same_score(work, champion):
+        marks = [evaluation.shown(score, point, reference) for point in found.points]
+        work.registry.add_points(champion, found.points, marks)
     work.registry.write(run, "evaluation.json", msgspec.json.encode(found).decode())
     metrics = (
         {}
@@ -80,7 +80,7 @@ def gate(work: Workspace, at: datetime) -> Answer:
         found = judgement.judge(work, run, challenger)
         work.registry.write(run, "report.html", review.page(work, run, found, challenger))
         loss = found.evidence.loss
-        tags = {"against": found.champion or judgement.BASELINE}
+        tags = {"against": found.champion or judgement.BASELINE, "score": work.config.evaluation.score}
         tags |= {} if loss is None else {"reference_loss": repr(loss)}
         # Last, so that a judgement that was cut short is made anew.
         tags |= {"gate": found.verdict.outcome}
@@ -143,6 +143,9 @@ def _decision(work: Workspace, run: str, at: datetime) -> Verdict:
         verdict = Verdict(Decision.RETRAIN, ("there is no champion yet",))
     elif text is None:
         raise Permanent(f"{work.config.name}: this run has not scored the champion; run `zeta evaluate` first")
+    elif not _same_score(work, champion):
+        was, now = champion.tag("score"), work.config.evaluation.score
+        verdict = Verdict(Decision.RETRAIN, (f"evaluation.score was {was} and is now {now}: a history begins anew",))
     else:
         found = msgspec.json.decode(text, type=Evaluation)
         points = [point for point in work.registry.points(champion) if point.day < data.matured_end(at, work.config)]
@@ -152,6 +155,11 @@ def _decision(work: Workspace, run: str, at: datetime) -> Verdict:
             found, work.config.degradation, work.config.evaluation.minimum_rows,
         )  # fmt: skip
     return detection.cool(verdict, at, newest, work.config.training.cooldown)
+
+
+def _same_score(work: Workspace, champion: Version) -> bool:
+    """Tell whether the champion's history is one of the score that is configured now."""
+    return champion.tag("score") == work.config.evaluation.score
 
 
 def _train(work: Workspace, at: datetime, run: str) -> Version:

@@ -1,14 +1,22 @@
-"""A PostgreSQL server for the tests that want one."""
+"""Servers for the tests that want them: PostgreSQL, MLflow; and an installation that uses the latter."""
 
 import os
 import shutil
-import socket
+import signal
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
+
+from pipeline.adapters.services import PROGRAMS
+from tests import installation as installations
+from tests.installation import Installation, free_port
+
+_START_SECONDS = 120
 
 
 @pytest.fixture(scope="session")
@@ -19,9 +27,7 @@ def postgres_url() -> Iterator[str]:
     if root and subprocess.run(["id", "postgres"], capture_output=True).returncode:
         pytest.skip("PostgreSQL refuses to run as root and there is no user 'postgres'")
     run_as = ["runuser", "-u", "postgres", "--"] if root else []
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     # Not below pytest's own directory: that one is closed to the user postgres.
     with tempfile.TemporaryDirectory(prefix="zeta-postgres-") as folder:
         if root:
@@ -45,3 +51,44 @@ def _postgres_binaries() -> Path:
         if (folder / "initdb").is_file() and (folder / "pg_ctl").is_file():
             return folder
     pytest.skip("PostgreSQL's initdb and pg_ctl are not installed (Debian: postgresql)")
+
+
+@pytest.fixture(scope="session")
+def tracking_uri(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of an MLflow server of the test run's own, empty at first."""
+    program, folder, port = PROGRAMS["mlflow"], tmp_path_factory.mktemp("mlflow"), free_port()
+    if not program.exists():
+        pytest.skip(f"{program} is missing; run: make install")
+    command = [
+        program, "server", "--workers", "1", "--host", "127.0.0.1", "--port", str(port), "--serve-artifacts",
+        "--backend-store-uri", f"sqlite:///{folder}/mlflow.db", "--artifacts-destination", f"{folder}/artifacts",
+    ]  # fmt: skip
+    settings = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
+    with (folder / "log").open("w") as log:
+        server = subprocess.Popen(
+            command, env=os.environ | settings, cwd=folder, stdout=log, stderr=log, start_new_session=True
+        )
+    try:
+        _wait_for(f"http://127.0.0.1:{port}/health", server, folder / "log")
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        os.killpg(server.pid, signal.SIGKILL)
+        server.wait()
+
+
+def _wait_for(url: str, server: subprocess.Popen[bytes], log: Path) -> None:
+    deadline = time.monotonic() + _START_SECONDS
+    while server.poll() is None and time.monotonic() < deadline:
+        try:
+            if httpx.get(url, timeout=5, trust_env=False).is_success:
+                return
+        except httpx.TransportError:
+            time.sleep(0.1)
+    pytest.fail(f"the MLflow server does not start:\n{log.read_text()}")
+
+
+@pytest.fixture
+def installation(tmp_path: Path, tracking_uri: str) -> Iterator[Installation]:
+    """An installation without models, which this process uses."""
+    with installations.opened(tmp_path, tracking_uri) as made:
+        yield made

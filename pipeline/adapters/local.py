@@ -45,6 +45,11 @@ class LocalPlatform:
         seen = observed and (observed.stable if role == "stable" else observed.canary)
         return _release(seen) if seen else None
 
+    def seen(self, name: str) -> Release | None:
+        """Return the stable release as it is at this moment, without starting or awaiting anything."""
+        observed = self._releases(name).observed() if self._processes.alive(_process(name)) else None
+        return _release(observed.stable) if observed and observed.stable else None
+
     def start_canary(self, name: str, version: str, digest: str) -> Release:
         """Start a canary and return it when it is ready.
 

@@ -1,0 +1,187 @@
+"""The loop on real titles: real MLflow, real releases, every morning done twice."""
+
+import json
+from dataclasses import dataclass
+from datetime import date, datetime
+from itertools import pairwise
+
+import pytest
+
+from pipeline import artifact, delivery, morning, steps, workspace
+from pipeline.demo import titles
+from pipeline.demo.inbox import Inbox
+from pipeline.demo.story import BROKEN, MORNINGS
+from pipeline.trouble import Kind
+from tests.installation import BOOTSTRAP, HOPELESS, KEEP, RECOVERED, at, opened, run
+
+ASKED = date(2014, 3, 1), date(2014, 5, 1)
+
+
+@dataclass
+class Chapter:
+    """A morning, and what was there after it was done once, and twice."""
+
+    answers: dict
+    once: dict
+    twice: dict
+    served: list
+
+
+def play(installation, model, inbox):
+    name, chapters = installation.shipped(model), []
+    rows = [{"title": title} for title in titles.between(installation.folder / "anime.db", *ASKED)[:100]]
+    for one in (one for one in MORNINGS if one.model == model):
+        if one.loses_titles:
+            titles.lose_titles(installation.folder / "anime.db", *BROKEN)
+        answers, once = morning.run(name, one.at), installation.seen(name)
+        pages = list(inbox.titles)
+        assert morning.run(name, one.at).keys() == answers.keys() - ({"announce"} if "train" not in answers else set())
+        assert inbox.titles == pages
+        chapters.append(Chapter(answers, once, installation.seen(name), installation.ask(name, rows)))
+    return name, chapters
+
+
+@pytest.fixture(scope="module")
+def story(tmp_path_factory, tracking_uri):
+    """The installation after both models' stories, which are told by model: (name, chapters)."""
+    with opened(tmp_path_factory.mktemp("story"), tracking_uri) as made, Inbox() as inbox, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ZETA_ALERT_ONCALL", inbox.url)
+        told = {model: play(made, model, inbox) for model in ("sites", "type")}
+        yield made, told, inbox
+
+
+@pytest.fixture(scope="module")
+def sites(story):
+    return story[1]["sites"]
+
+
+@pytest.fixture(scope="module")
+def kinds(story):
+    return story[1]["type"]
+
+
+def outcomes(chapter):
+    [newest] = [chapter.once["runs"][moment] for moment in [max(chapter.once["runs"])]]
+    return {key: newest.get(key) for key in ("champion", "verdict", "challenger", "gate", "rollout")}
+
+
+def test_without_a_champion_one_is_trained_judged_and_released(sites):
+    first = sites[1][0]
+    assert outcomes(first) == {
+        "champion": "", "verdict": "retrain", "challenger": "1", "gate": "promote", "rollout": "promoted",
+    }  # fmt: skip
+    assert first.once["aliases"] == {"champion": "1", "challenger": "1"}
+    assert first.once["releases"] == {"stable": ("1", first.answers["build-image"]["digest"]), "canary": None}
+
+
+def test_a_morning_on_which_the_score_holds_ends_after_decide(sites):
+    first, second, *_ = sites[1]
+    assert list(second.answers) == ["evaluate", "decide"]
+    assert outcomes(second) == {
+        "champion": "1", "verdict": "keep", "challenger": None, "gate": None, "rollout": None,
+    }  # fmt: skip
+    assert len(second.once["points"]["1"]) > len(first.once["points"]["1"])
+    assert (second.served, second.once["releases"]) == (first.served, first.once["releases"])
+
+
+def test_a_degraded_champion_is_replaced_and_the_served_answers_change(sites):
+    _, second, third, _ = sites[1]
+    found = outcomes(third)
+    assert found.pop("gate").startswith("promote")
+    assert found == {"champion": "1", "verdict": "retrain", "challenger": "2", "rollout": "promoted"}
+    assert third.once["aliases"] == {"champion": "2", "challenger": "2", "previous": "1"}
+    assert third.once["releases"] == {"stable": ("2", third.answers["build-image"]["digest"]), "canary": None}
+    assert third.served != second.served
+
+
+def test_bad_data_pages_and_retrains_nothing(sites, story):
+    _, _, third, fourth = sites[1]
+    assert fourth.answers["evaluate"]["data_bad"]
+    assert outcomes(fourth) == {
+        "champion": "2", "verdict": "data_bad", "challenger": None, "gate": None, "rollout": None,
+    }  # fmt: skip
+    assert story[2].has(sites[0], Kind.DATA_BAD)
+    assert fourth.served == third.served
+    for what in ("versions", "aliases", "releases", "points"):
+        assert fourth.once[what] == third.once[what]
+
+
+def test_a_challenger_that_is_no_better_is_rejected_paged_and_production_left_alone(kinds, story):
+    first, second = kinds[1]
+    assert outcomes(second) == {
+        "champion": "1", "verdict": "retrain", "challenger": "2", "gate": "reject", "rollout": None,
+    }  # fmt: skip
+    assert story[2].has(kinds[0], Kind.GATE_REJECTED)
+    assert second.once["aliases"] == {"champion": "1", "challenger": "2"}
+    assert "digest" not in second.once["versions"]["2"]
+    assert (second.served, second.once["releases"]) == (first.served, first.once["releases"])
+
+
+@pytest.mark.parametrize("model", ["sites", "type"])
+def test_a_morning_done_again_changes_nothing(story, model):
+    for chapter in story[1][model][1]:
+        assert chapter.twice == chapter.once
+        assert set(chapter.once["statuses"].values()) == {"FINISHED"}
+
+
+def test_the_history_of_a_version_only_grows(sites):
+    for before, after in pairwise(sites[1]):
+        for number, points in before.once["points"].items():
+            assert after.once["points"][number][: len(points)] == points
+
+
+def test_a_version_says_what_it_was_made_of_and_what_became_of_it(sites):
+    tags = sites[1][-1].once["versions"]["2"]
+    assert tags["gate"].startswith("promote")
+    assert tags["digest"] == sites[1][2].answers["build-image"]["digest"]
+    # A year for the gate, three for the training before it; labels mature in 30 days.
+    assert tags["gate_window"] == "2014-01-02..2015-01-01"
+    assert tags["training_window"] == "2011-01-03..2014-01-01"
+    assert len(tags["fingerprint"]) == len(tags["data"]) == 64
+    assert tags["commit"] == workspace.load(sites[0]).commit()
+
+
+def test_no_artifact_is_a_pickle_and_a_judged_run_has_its_report(story, sites, tmp_path):
+    import mlflow
+
+    mlflow.set_tracking_uri(story[0].tracking_uri)
+    registry = story[0].registry
+    files = {}
+    for version in registry.versions(sites[0]):
+        folder = registry.download(version, tmp_path / version.number)
+        files[version.number] = {path.name for path in folder.rglob("*") if path.is_file()}
+    assert files["1"] == files["2"] >= {"MLmodel", "model.skops", "zeta.json", "training.json", "keys.npy"}
+    assert not {name for names in files.values() for name in names if name.endswith((".pkl", ".pickle", ".joblib"))}
+    judged = [run for run in registry.runs(sites[0]) if "zeta.gate" in run.data.tags]
+    assert len(judged) == 2
+    for one in judged:
+        report = registry.read(one.info.run_id, "report.html")
+        assert report.startswith("<!DOCTYPE html>")
+        assert sites[0] in report
+
+
+def test_mlflow_itself_loads_a_version_without_pickle_and_answers_as_the_release(story, sites):
+    import mlflow
+    import pandas as pd
+
+    registry = story[0].registry
+    mlflow.set_tracking_uri(story[0].tracking_uri)
+    model = mlflow.sklearn.load_model(registry.aliased(sites[0], "champion").source)
+    rows = [{"title": title} for title in titles.between(story[0].folder / "anime.db", *ASKED)[:100]]
+    assert ["|".join(found) for found in story[0].ask(sites[0], rows)] == list(model.predict(pd.DataFrame(rows)))
+
+
+def test_an_earlier_time_is_judged_as_if_nothing_came_after_it(installation, monkeypatch):
+    """Two models with the same rows: one lives its mornings in order, the other the last one first."""
+    with Inbox() as inbox:
+        monkeypatch.setenv("ZETA_ALERT_ONCALL", inbox.url)
+        days = (KEEP, 35, 38)
+        ordered, mixed = installation.toy(), installation.toy()
+        run(ordered, BOOTSTRAP, *days)
+        run(mixed, BOOTSTRAP, *reversed(days))
+    registry = installation.registry
+    for day in days:
+        found = [
+            json.loads(registry.read(registry.run(name, at(day)), "decision.json")) for name in (ordered, mixed)
+        ]
+        assert found[0] == found[1]
