@@ -155,20 +155,21 @@ def save(directory: Path, manifest: Manifest, estimator: Any, keys: np.ndarray) 
             pip_requirements=packages,
         )
     except MlflowException as error:
-        raise ConfigError(_why_not_stored(estimator, manifest)) from error
+        raise ConfigError(_why_not_stored(estimator, manifest, error)) from error
     (directory / "zeta.json").write_bytes(msgspec.json.format(msgspec.json.encode(manifest), indent=1))
     np.save(directory / "keys.npy", np.unique(keys), allow_pickle=False)
 
 
-def _why_not_stored(estimator: Any, manifest: Manifest) -> str:
+def _why_not_stored(estimator: Any, manifest: Manifest, why: Exception) -> str:
     import skops.io
 
     try:
         held = set(skops.io.get_untrusted_types(data=skops.io.dumps(estimator)))
     except Exception as error:
-        return f"{manifest.name}: the model cannot be stored as skops: {type(error).__name__}: {error}"
-    unknown = sorted(held - set(manifest.trusted))
-    return f"training.trusted: the model holds {unknown}; list them there if they are the model's own"
+        held, why = set(), error
+    if unknown := sorted(held - set(manifest.trusted)):
+        return f"training.trusted: the model holds {unknown}; list them there if they are the model's own"
+    return f"{manifest.name}: the model cannot be stored as skops: {type(why).__name__}: {why}"
 
 
 def _signature(manifest: Manifest) -> Any:

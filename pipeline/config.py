@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from zoneinfo import available_timezones
 
 from croniter import croniter
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic.json_schema import GenerateJsonSchema
 
 from pipeline.document import Document, Place
@@ -48,11 +48,6 @@ def _duration(text: Any) -> Any:
     if duration is None or duration > _LONGEST:
         raise ValueError("expected a whole number and a unit, at most 100 years: 90s, 30m, 12h, 7d or 4w")
     return duration
-
-
-def _as_text(duration: timedelta) -> str:
-    seconds = round(duration.total_seconds())
-    return f"{seconds // 86400}d" if seconds % 86400 == 0 else f"{seconds}s"
 
 
 def _cron(text: str) -> str:

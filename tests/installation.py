@@ -29,6 +29,7 @@ BEGIN = datetime(2026, 1, 1, 5, tzinfo=UTC)
 BOOTSTRAP, KEEP, HOPELESS, RECOVERED = 26, 29, 42, 58
 """Days after BEGIN: the first training; a score that holds; degraded, when too few rows are new to learn from them;
 degraded, when all rows of the training window are new."""
+COMMIT = "0123456789012345678901234567890123456789"
 _TURN_DAY, _DAYS, _ROWS_A_DAY = 33, 75, 40
 # What the words of a title mean, from the day of the turn on.
 _TURN = {"本": "家電", "家電": "文具", "文具": "本"}
@@ -67,6 +68,7 @@ class Installation:
             "ZETA_SOURCE_ROWS": f"sqlite:///{self.folder / 'rows.db'}",
             "ZETA_SOURCE_ANIME": f"sqlite:///{self.folder / 'anime.db'}",
             "MLFLOW_TRACKING_URI": self.tracking_uri,
+            "ZETA_COMMIT": COMMIT,
             "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
             "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
             "NO_PROXY": "127.0.0.1",
@@ -134,6 +136,7 @@ class Installation:
             "notes": {note: registry.note(name, note) for note in ("first_loss", "trouble", "rollback")},
             "runs": {run.data.tags["zeta.at"]: registry.run_tags(run.info.run_id) for run in registry.runs(name)},
             "statuses": {run.data.tags["zeta.at"]: run.info.status for run in registry.runs(name)},
+            "metrics": {run.data.tags["zeta.at"]: run.data.metrics for run in registry.runs(name)},
             "points": {version.number: [asdict(point) for point in registry.points(version)] for version in versions},
             "releases": {
                 role: (release.version, release.digest) if release else None for role, release in roles.items()

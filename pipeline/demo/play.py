@@ -30,7 +30,7 @@ from pipeline.settings import Settings
 MARK = "demo"
 _STATE = ("airflow", "mlflow", "images", "unpacked", "releases", "run", "log")
 _ASKED = 100
-_WIDTH = 120
+_WIDTH = 150
 
 
 @dataclass

@@ -73,7 +73,7 @@ class Cost:
 
 def prepare(folder: Path, rows: int) -> Window:
     """Write the listings and a model of the first day's; return the days after it, which hold about ``rows`` rows."""
-    days = -(-rows // PER_DAY)
+    days = rows // PER_DAY + 1
     listings.write(f"sqlite:///{folder}/listings.db", FIRST, FIRST + timedelta(days=1 + days), PER_DAY, seed=7)
     home = folder / "app/models/branch"
     home.mkdir(parents=True)

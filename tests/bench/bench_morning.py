@@ -2,26 +2,22 @@
 
 python -m tests.bench.bench_morning [MODELS [MORNINGS]]
 
-The models are trained, built and rolled out through the whole run first; so a fleet of 50 is told from a few of its
-models, and the table says of how many. Each step is a process of its own, as the scheduler starts it.
+Every model is trained, built and rolled out by the whole run first, which takes half a minute each. So the fleet of 50
+is told from a few of its models, and the table says of how many. Each step is a process, as the scheduler starts it.
 """
 
 import json
 import os
 import shutil
-import socket
 import statistics
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
-import httpx
 import pandas as pd
 import yaml
 from rich.console import Console
@@ -29,20 +25,21 @@ from rich.progress import track
 from rich.table import Table
 
 from pipeline import data, installation, listings, workspace
-from pipeline.adapters.processes import end_group, last_lines
 from pipeline.adapters.registry import CHAMPION
 from pipeline.data import Window
+from pipeline.evaluation import Subject
 from pipeline.settings import ROOT
+from tests.bench.server import cpu_seconds, free_port, running
 
 MLFLOW = ROOT / ".zeta/envs/mlflow/bin/mlflow"
 ZETA = Path(sys.executable).with_name("zeta")
-START_SECONDS = 120
 BOOTSTRAP = datetime(2025, 4, 1, 5, tzinfo=UTC)
 PER_DAY = 300
 QUERY = """
 SELECT item_id, listed_at, title, channel, substr(category, 1, instr(category, '/') - 1) AS root
 FROM listings WHERE listed_at >= :start AND listed_at < :end ORDER BY listed_at
 """
+"""A category is root/branch/leaf."""
 VALUES = {
     "owner": "bench",
     "task": "classification",
@@ -61,31 +58,111 @@ VALUES = {
     "training": {"window": "28d", "seeds": 1},
     "gate": {"baseline": "most_frequent"},
 }
-STEPS = ("zeta evaluate", "zeta decide")
-PREDICTIONS, SERVER = "its predictions alone", "MLflow server meanwhile"
+STEPS = ("evaluate", "decide")
+PREDICTIONS, SERVER = "its predictions alone", "the MLflow server meanwhile"
 
 
 @contextmanager
 def platform(folder: Path) -> Iterator[int]:
-    """Run an MLflow server and releases in a home of their own; give the server's process group."""
-    port, release_port = free_port(), free_port()
+    """Let this process use a home, a database and an MLflow server of its own; give the server's process group."""
+    port = free_port()
     os.environ |= {
         "ZETA_HOME": f"{folder}/home",
         "ZETA_MODELS": f"{folder}/models",
-        "ZETA_MODEL_PORT": str(release_port),
+        "ZETA_MODEL_PORT": str(free_port()),
         "ZETA_SOURCE_LISTINGS": f"sqlite:///{folder}/listings.db",
         "MLFLOW_TRACKING_URI": f"http://127.0.0.1:{port}",
-        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
-        "MLFLOW_DISABLE_TELEMETRY": "true",
     }
+    quiet = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
     store = ["--backend-store-uri", f"sqlite:///{folder}/mlflow.db", "--artifacts-destination", f"{folder}/artifacts"]
-    command = [MLFLOW, "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1", *store]
-    with (folder / "mlflow.log").open("wb") as log:
-        server = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
-    try:
-        wait_until_healthy(f"{os.environ['MLFLOW_TRACKING_URI']}/health", server, folder / "mlflow.log")
-        yield server.pid
-    finally:
-        installation.down()
-        end_group(server.pid, 10)
-        server.wait()
+    command = [str(MLFLOW), "server", "--port", str(port), "--workers", "1", *store]
+    with running(command, f"http://127.0.0.1:{port}/health", folder / "mlflow.log", quiet) as group:
+        try:
+            yield group
+        finally:
+            installation.down()
+
+
+def bootstrap(name: str) -> None:
+    """Add a model (the shipped code of ``type``) and put it into production."""
+    folder = Path(os.environ["ZETA_MODELS"]) / name
+    folder.mkdir(parents=True)
+    (folder / "model.yaml").write_text(yaml.safe_dump({"name": name} | VALUES), encoding="utf-8")
+    (folder / "root.sql").write_text(QUERY, encoding="utf-8")
+    shutil.copy(ROOT / "models/type/model.py", folder)
+    outcome = zeta("run", name, BOOTSTRAP).get("roll-out", {}).get("outcome")
+    if outcome != "promoted":
+        raise SystemExit(f"{name} did not get into production ({outcome}); there is nothing to measure")
+
+
+def zeta(step: str, name: str, at: datetime) -> dict:
+    """Run a command as the scheduler does; return its answer."""
+    done = subprocess.run([ZETA, step, name, "--at", at.isoformat()], capture_output=True, text=True)
+    if done.returncode:
+        raise SystemExit(f"zeta {step} {name} failed:\n{done.stderr}")
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def morning(name: str, at: datetime, server: int) -> dict[str, float]:
+    """Return the CPU seconds of each part of one morning."""
+    costs, served = {}, cpu_seconds(server)
+    for step in STEPS:
+        before = of_children()
+        answer = zeta(step, name, at)
+        costs[f"zeta {step}"] = of_children() - before
+    if answer["verdict"] != "keep":
+        raise SystemExit(f"{name} on {at.date()}: the verdict is {answer['verdict']}; only a morning of keep counts")
+    costs[SERVER] = cpu_seconds(server) - served
+    work = workspace.load(name)
+    champion = work.registry.aliased(name, CHAMPION)
+    before = of_children()
+    with work.deployed(champion) as subject:
+        subject.predict(titles(work, at, subject), work.score.output, work.score.k)
+    costs[PREDICTIONS] = of_children() - before
+    return costs
+
+
+def titles(work: workspace.Workspace, at: datetime, subject: Subject) -> pd.DataFrame:
+    """Return the rows of the evaluation window as the model sees them."""
+    end = data.matured_end(at, work.config)
+    window = Window(end - data.whole_days(work.config.evaluation.window), end)
+    return data.inputs(pd.concat(data.read(work.source, work.config, window)), subject.features)
+
+
+def of_children() -> float:
+    """Return the CPU seconds of all processes below this one that have ended."""
+    return sum(os.times()[2:4])
+
+
+def main() -> None:
+    """Print the table."""
+    models, mornings = (int(given) for given in (sys.argv[1:] + ["5", "3"][len(sys.argv) - 1 :]))
+    console = Console(stderr=True)
+    names = [f"fleet-{number}" for number in range(models)]
+    with tempfile.TemporaryDirectory() as folder, platform(Path(folder)) as server:
+        first, last = date(2025, 1, 20), BOOTSTRAP.date() + timedelta(days=mornings)
+        listings.write(os.environ["ZETA_SOURCE_LISTINGS"], first, last, PER_DAY, seed=7)
+        for name in track(names, "into production", console=console):
+            bootstrap(name)
+        turns = [(name, BOOTSTRAP + timedelta(days=1 + day)) for day in range(mornings) for name in names]
+        costs = [morning(*turn, server) for turn in track(turns, "mornings", console=console)]
+    medians = {part: statistics.median(cost[part] for cost in costs) for part in costs[0]}
+    print_table(medians, f"A morning that keeps the champion: median of {models} models x {mornings} mornings")
+
+
+def print_table(medians: dict[str, float], title: str) -> None:
+    """Print the parts and what they come to beside the predictions."""
+    steps = sum(medians[f"zeta {step}"] for step in STEPS)
+    predictions = medians.pop(PREDICTIONS)
+    rows = medians | {"both steps": steps, PREDICTIONS: predictions, "both steps beyond them": steps - predictions}
+    table = Table(title=title)
+    table.add_column("")
+    for column in ("CPU s a model", "ratio"):
+        table.add_column(column, justify="right")
+    for part, seconds in rows.items():
+        table.add_row(part, f"{seconds:.2f}", f"{seconds / predictions:.2f}")
+    Console().print(table)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,18 +1,20 @@
 """The loop on real titles: real MLflow, real releases, every morning done twice."""
 
 import json
+import shutil
 from dataclasses import dataclass
 from datetime import date, datetime
 from itertools import pairwise
 
 import pytest
 
-from pipeline import artifact, delivery, morning, steps, workspace
+from pipeline import delivery, morning, steps, workspace
 from pipeline.demo import titles
 from pipeline.demo.inbox import Inbox
 from pipeline.demo.story import BROKEN, MORNINGS
+from pipeline.errors import Permanent
 from pipeline.trouble import Kind
-from tests.installation import BOOTSTRAP, HOPELESS, KEEP, RECOVERED, at, opened, run
+from tests.installation import BOOTSTRAP, COMMIT, HOPELESS, KEEP, RECOVERED, at, opened, run
 
 ASKED = date(2014, 3, 1), date(2014, 5, 1)
 
@@ -44,7 +46,11 @@ def play(installation, model, inbox):
 @pytest.fixture(scope="module")
 def story(tmp_path_factory, tracking_uri):
     """The installation after both models' stories, which are told by model: (name, chapters)."""
-    with opened(tmp_path_factory.mktemp("story"), tracking_uri) as made, Inbox() as inbox, pytest.MonkeyPatch.context() as patch:
+    with (
+        opened(tmp_path_factory.mktemp("story"), tracking_uri) as made,
+        Inbox() as inbox,
+        pytest.MonkeyPatch.context() as patch,
+    ):
         patch.setenv("ZETA_ALERT_ONCALL", inbox.url)
         told = {model: play(made, model, inbox) for model in ("sites", "type")}
         yield made, told, inbox
@@ -138,7 +144,7 @@ def test_a_version_says_what_it_was_made_of_and_what_became_of_it(sites):
     assert tags["gate_window"] == "2014-01-02..2015-01-01"
     assert tags["training_window"] == "2011-01-03..2014-01-01"
     assert len(tags["fingerprint"]) == len(tags["data"]) == 64
-    assert tags["commit"] == workspace.load(sites[0]).commit()
+    assert tags["commit"] == COMMIT
 
 
 def test_no_artifact_is_a_pickle_and_a_judged_run_has_its_report(story, sites, tmp_path):
@@ -156,7 +162,7 @@ def test_no_artifact_is_a_pickle_and_a_judged_run_has_its_report(story, sites, t
     assert len(judged) == 2
     for one in judged:
         report = registry.read(one.info.run_id, "report.html")
-        assert report.startswith("<!DOCTYPE html>")
+        assert report.startswith("<!doctype html>")
         assert sites[0] in report
 
 
@@ -181,7 +187,86 @@ def test_an_earlier_time_is_judged_as_if_nothing_came_after_it(installation, mon
         run(mixed, BOOTSTRAP, *reversed(days))
     registry = installation.registry
     for day in days:
-        found = [
-            json.loads(registry.read(registry.run(name, at(day)), "decision.json")) for name in (ordered, mixed)
-        ]
+        found = [json.loads(registry.read(registry.run(name, at(day)), "decision.json")) for name in (ordered, mixed)]
         assert found[0] == found[1]
+
+
+@pytest.fixture(scope="module")
+def toy(tmp_path_factory, tracking_uri):
+    """An installation with a toy whose second version serves, and what both versions answer."""
+    with opened(tmp_path_factory.mktemp("toy"), tracking_uri) as made:
+        name = made.toy(alerts=[])
+        run(name, BOOTSTRAP)
+        first = made.ask(name, ROWS)
+        run(name, RECOVERED)
+        yield made, name, {"1": first, "2": made.ask(name, ROWS)}
+
+
+ROWS = [{"title": f"{word} 新品", "weight": 1.0} for word in ("文庫", "冷蔵庫", "万年筆")]
+
+
+def test_rollback_swaps_the_champion_and_its_predecessor_and_the_answers(toy):
+    made, name, answers = toy
+    assert answers["1"] != answers["2"]
+    digests = {number: tags["digest"] for number, tags in made.seen(name)["versions"].items()}
+    for now, before in (("1", "2"), ("2", "1")):
+        delivery.rollback(workspace.load(name), at(RECOVERED))
+        seen = made.seen(name)
+        assert (seen["aliases"]["champion"], seen["aliases"]["previous"]) == (now, before)
+        assert seen["releases"] == {"stable": (now, digests[now]), "canary": None}
+        assert made.ask(name, ROWS) == answers[now]
+
+
+def test_a_run_done_again_leaves_a_rollback_alone(toy):
+    made, name, answers = toy
+    delivery.rollback(workspace.load(name), at(RECOVERED))
+    rolled_back = made.seen(name)
+    run(name, BOOTSTRAP, RECOVERED)
+    assert made.seen(name) == rolled_back
+    delivery.rollback(workspace.load(name), at(RECOVERED))
+    assert made.ask(name, ROWS) == answers["2"]
+
+
+def test_a_challenger_that_was_compared_with_an_older_champion_is_not_rolled_out(toy):
+    made, name, _ = toy
+    before, work = made.seen(name), workspace.load(name)
+    made.registry.record(made.registry.run(name, at(BOOTSTRAP)), {"rollout": ""})
+    with pytest.raises(Permanent, match="version 1 was compared with baseline, but the champion is version 2 now"):
+        steps.roll_out(work, at(BOOTSTRAP))
+    made.registry.record(made.registry.run(name, at(BOOTSTRAP)), {"rollout": "promoted"})
+    assert made.seen(name) == before
+
+
+def test_a_champion_that_does_not_serve_any_more_is_served_again(toy):
+    made, name, answers = toy
+    work = workspace.load(name)
+    work.platform.stop(name)
+    shutil.rmtree(made.home / "releases" / name)
+    steps.evaluate(work, at(RECOVERED + 1))
+    assert made.ask(name, ROWS) == answers["2"]
+    assert made.seen(name)["releases"]["stable"][0] == "2"
+
+
+def test_a_changed_environment_is_a_hard_error_that_names_the_part(toy):
+    made, name, _ = toy
+    work = workspace.load(name)
+    file = work.unpacked(made.registry.aliased(name, "champion").tag("digest")) / "model/zeta.json"
+    recorded = file.read_text()
+    described = json.loads(recorded)
+    described["fingerprint"]["scikit-learn"] = "0.1"
+    file.write_text(json.dumps(described))
+    try:
+        with pytest.raises(Permanent, match=r"scikit-learn is [\d.]+, at training it was 0\.1"):
+            steps.evaluate(work, at(RECOVERED + 2))
+    finally:
+        file.write_text(recorded)
+    assert "champion" not in made.registry.run_tags(made.registry.run(name, at(RECOVERED + 2)))
+
+
+def test_a_degraded_champion_waits_for_the_cooldown(installation):
+    name = installation.toy(alerts=[])
+    assert run(name, BOOTSTRAP, HOPELESS)["gate"] == {"verdict": "reject"}
+    assert run(name, HOPELESS + 1)["decide"]["verdict"] == "keep"
+    tags = installation.seen(name)["runs"]
+    assert "not again before 2026-02-14 (training.cooldown)" in tags[max(tags)]["reasons"]
+    assert run(name, HOPELESS + 2)["decide"]["verdict"] == "retrain"
