@@ -8,6 +8,7 @@ The model knows characters, not words: MLflow's environment has no MeCab.
 import asyncio
 import itertools
 import json
+import os
 import statistics
 import sys
 import tempfile
@@ -38,7 +39,9 @@ ZETA = Path(sys.executable).with_name("zeta")
 CONNECTIONS = 8
 ROWS = (1, 100)
 BODIES = 100
-ONE_WORKER = {
+ENVIRONMENT = {
+    # Where mlflow looks for its own web server.
+    "PATH": f"{MLFLOW.parent}:{os.environ['PATH']}",
     "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
     "OMP_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",
@@ -121,7 +124,7 @@ def measure(folder: Path, seconds: float, repeats: int) -> dict[tuple[int, str],
     with ExitStack() as stack:
         for name, (port, command, health) in servers.items():
             log = folder / f"{name}.log"
-            stack.enter_context(running(command, f"http://127.0.0.1:{port}/{health}", log, ONE_WORKER))
+            stack.enter_context(running(command, f"http://127.0.0.1:{port}/{health}", log, ENVIRONMENT))
         check_equal([port for port, _, _ in servers.values()], bodies(titles, 100)[0])
         turns = [(rows, name) for _ in range(repeats + 1) for rows in ROWS for name in servers]
         for rows, name in track(turns, "measuring", console=Console(stderr=True)):
