@@ -19,6 +19,7 @@ import yaml
 
 from pipeline import morning, settings, workspace
 from pipeline.adapters.registry import Registry
+from pipeline.adapters.runs import unprefixed
 from pipeline.data import EPOCH
 from pipeline.demo import titles
 from pipeline.installation import local_platform
@@ -67,7 +68,7 @@ class Installation:
             "ZETA_MODEL_PORT": str(free_port()),
             "ZETA_SOURCE_ROWS": f"sqlite:///{self.folder / 'rows.db'}",
             "ZETA_SOURCE_ANIME": f"sqlite:///{self.folder / 'anime.db'}",
-            "MLFLOW_TRACKING_URI": self.tracking_uri,
+            "ZETA_MLFLOW_PORT": self.tracking_uri.rpartition(":")[2],
             "ZETA_COMMIT": COMMIT,
             "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
             "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
@@ -127,24 +128,20 @@ class Installation:
 
     def seen(self, name: str) -> dict:
         """Return all that runs have left of a model, in the registry and on the platform, but for times and ids."""
-        work, registry = workspace.load(name), self.registry
-        versions = registry.versions(name)
-        roles = {role: work.platform.release(name, role) for role in ("stable", "canary")}
+        registry, platform = self.registry, workspace.load(name).platform
+        model, versions = registry.client.get_registered_model(name), registry.versions(name)
+        runs = {run.data.tags["zeta.at"]: run for run in registry.runs(name)}
+        releases = {role: platform.release(name, role) for role in ("stable", "canary")}
         return {
             "versions": {version.number: dict(version.tags) for version in versions},
-            "aliases": {alias: found.number for alias in ALIASES if (found := registry.aliased(name, alias))},
-            "notes": {note: registry.note(name, note) for note in ("first_loss", "trouble", "rollback")},
-            "runs": {run.data.tags["zeta.at"]: registry.run_tags(run.info.run_id) for run in registry.runs(name)},
-            "statuses": {run.data.tags["zeta.at"]: run.info.status for run in registry.runs(name)},
-            "metrics": {run.data.tags["zeta.at"]: run.data.metrics for run in registry.runs(name)},
+            "aliases": {alias: str(number) for alias, number in model.aliases.items()},
+            "notes": {key: value for key, value in model.tags.items() if value},
+            "runs": {moment: unprefixed(run.data.tags) for moment, run in runs.items()},
+            "statuses": {moment: run.info.status for moment, run in runs.items()},
+            "metrics": {moment: run.data.metrics for moment, run in runs.items()},
             "points": {version.number: [asdict(point) for point in registry.points(version)] for version in versions},
-            "releases": {
-                role: (release.version, release.digest) if release else None for role, release in roles.items()
-            },
+            "releases": {role: found and (found.version, found.digest) for role, found in releases.items()},
         }
-
-
-ALIASES = ("champion", "challenger", "previous")
 
 
 @contextmanager
@@ -152,6 +149,7 @@ def opened(folder: Path, tracking_uri: str) -> Iterator[Installation]:
     """Give an installation that this process uses; what it has started is stopped at the end."""
     made = Installation(folder, tracking_uri)
     with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
         for variable, value in made.environment.items():
             patch.setenv(variable, value)
         try:

@@ -98,7 +98,9 @@ class Registry(Runs):
         from mlflow.artifacts import download_artifacts
 
         with calls():
-            return Path(download_artifacts(version.source, dst_path=str(target), tracking_uri=self.uri))
+            # Not version.source: a models:/ URI is looked up at the server that the environment names.
+            uri = self.client.get_model_version_download_uri(version.model, version.number)
+            return Path(download_artifacts(uri, dst_path=str(target), tracking_uri=self.uri))
 
     def tag(self, version: Version, tags: Mapping[str, str], description: str | None = None) -> None:
         """Add tags to a version, and the description that people read."""

@@ -3,7 +3,7 @@
 import json
 import shutil
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date
 from itertools import pairwise
 
 import pytest
@@ -148,9 +148,6 @@ def test_a_version_says_what_it_was_made_of_and_what_became_of_it(sites):
 
 
 def test_no_artifact_is_a_pickle_and_a_judged_run_has_its_report(story, sites, tmp_path):
-    import mlflow
-
-    mlflow.set_tracking_uri(story[0].tracking_uri)
     registry = story[0].registry
     files = {}
     for version in registry.versions(sites[0]):
@@ -166,13 +163,12 @@ def test_no_artifact_is_a_pickle_and_a_judged_run_has_its_report(story, sites, t
         assert sites[0] in report
 
 
-def test_mlflow_itself_loads_a_version_without_pickle_and_answers_as_the_release(story, sites):
-    import mlflow
+def test_mlflow_itself_loads_a_version_without_pickle_and_answers_as_the_release(story, sites, monkeypatch):
+    import mlflow.sklearn
     import pandas as pd
 
-    registry = story[0].registry
-    mlflow.set_tracking_uri(story[0].tracking_uri)
-    model = mlflow.sklearn.load_model(registry.aliased(sites[0], "champion").source)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", story[0].tracking_uri)
+    model = mlflow.sklearn.load_model(f"models:/{sites[0]}@champion")
     rows = [{"title": title} for title in titles.between(story[0].folder / "anime.db", *ASKED)[:100]]
     assert ["|".join(found) for found in story[0].ask(sites[0], rows)] == list(model.predict(pd.DataFrame(rows)))
 

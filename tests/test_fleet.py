@@ -1,0 +1,77 @@
+"""How the fleet stands, told by the command ``zeta status`` of a real installation."""
+
+import json
+
+import httpx
+import pytest
+
+from pipeline import fleet
+from tests.installation import BOOTSTRAP, KEEP, at, free_port, opened, run
+
+
+@pytest.fixture(scope="module")
+def standing(tmp_path_factory, tracking_uri):
+    """An installation with a model that serves, one that never ran, and one whose model.yaml is broken."""
+    with opened(tmp_path_factory.mktemp("fleet"), tracking_uri) as made:
+        serving, new, broken = made.toy(alerts=[]), made.toy(), made.toy(task="guessing")
+        run(serving, BOOTSTRAP, KEEP)
+        yield made, serving, new, broken
+
+
+def test_for_scripts_every_model_is_told_with_all_that_is_known(standing):
+    made, serving, new, broken = standing
+    done = made.zeta("status", "--json")
+    assert done.returncode == 0, done.stderr
+    told = {one["model"]: one for one in json.loads(done.stdout)}
+    assert list(told) == sorted([serving, new, broken])
+    one, release = told[serving], made.seen(serving)["releases"]["stable"]
+    assert (one["champion"], one["digest"], one["release"]) == (*release, "v1 ready")
+    assert (one["verdict"], one["judged_at"]) == ("keep", at(KEEP).isoformat())
+    assert (one["owner"], one["score"], one["trouble"], one["fault"]) == ("tests", "accuracy", None, None)
+    assert one["deployed"] == pytest.approx(1 - float(made.registry.aliased(serving, "champion").tag("reference_loss")))
+    losses = [point.loss for point in made.registry.points(made.registry.aliased(serving, "champion"))]
+    assert one["trend"] == pytest.approx([1 - loss for loss in losses[-10:]])
+    assert min(one["trend"]) <= one["now"] <= max(one["trend"])
+    assert "T05:00:00+00:00" in one["next_run"]
+    assert httpx.get(one["address"], trust_env=False).json()["version"] == "1"
+    assert {key for key, value in told[new].items() if value not in (None, [])} == {
+        "model", "owner", "score", "next_run",
+    }  # fmt: skip
+    assert "'guessing'" in told[broken]["fault"]
+
+
+def test_the_table_names_every_model_and_what_serves(standing):
+    made, serving, new, broken = standing
+    lines = made.zeta("status", COLUMNS="120").stdout.splitlines()
+    [row], [empty], [fault] = ([line for line in lines if name in line] for name in (serving, new, broken))
+    assert "v1 ready" in row
+    assert "keep" in row
+    assert set(row) & set("▁▂▃▄▅▆▇█")
+    assert "nothing" in empty
+    assert "unknown" in fault
+
+
+def test_asked_for_one_model_it_tells_of_no_other(standing):
+    made, serving, new, broken = standing
+    shown = made.zeta("status", serving).stdout
+    assert serving in shown
+    assert new not in shown
+    assert broken not in shown
+
+
+def test_without_a_registry_each_row_says_what_is_wrong(tmp_path, monkeypatch):
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    with opened(tmp_path, f"http://127.0.0.1:{free_port()}") as made:
+        name = made.toy()
+        done = made.zeta("status", "--json")
+    assert done.returncode == 0
+    [one] = json.loads(done.stdout)
+    assert one["model"] == name
+    assert one["fault"].startswith("MLflow: ")
+
+
+@pytest.mark.parametrize(
+    ("values", "shown"), [((), ""), ((0.5,), "▁"), ((0.1, 0.1), "▁▁"), ((0.0, 0.5, 1.0), "▁▅█"), ((3.0, 2.0), "█▁")]
+)
+def test_a_trend_is_drawn_from_its_lowest_to_its_highest(values, shown):
+    assert fleet.spark(values) == shown
