@@ -121,10 +121,13 @@ class Installation:
         """Return what the model that serves answers."""
         return workspace.load(name).platform.predict(name, "stable", rows)
 
+    def address(self, name: str) -> str:
+        """Return where the model that serves answers."""
+        return workspace.load(name).platform.release(name, "stable").address
+
     def served(self, name: str) -> dict:
-        """Return what the server at the stable address says that it serves."""
-        release = workspace.load(name).platform.release(name, "stable")
-        return httpx.get(release.address, trust_env=False, timeout=60).json()
+        """Return what the server says that it serves."""
+        return httpx.get(self.address(name), trust_env=False, timeout=60).json()
 
     def seen(self, name: str) -> dict:
         """Return all that runs have left of a model, in the registry and on the platform, but for times and ids."""

@@ -22,7 +22,7 @@ def test_the_most_frequent_label_answers_every_row_and_the_others_follow_it():
 
 def test_a_multilabel_answer_is_the_labels_of_most_rows_or_else_the_commonest():
     assert fit("most_frequent", "multilabel", ["a|b", "a", "b|c", "a|b"]).answer == "a|b"
-    assert fit("most_frequent", "multilabel", ["a", "b|c", "a|d", "e"]).answer == "a"
+    assert fit("most_frequent", "multilabel", ["a|b", "b|c", "a|d", "e"]).answer == "a"
     assert fit("most_frequent", "multilabel", ["", "", "", "a"]).answer == ""
 
 

@@ -26,9 +26,9 @@ def test_usual_data_have_no_fault():
 @pytest.mark.parametrize(
     ("profile", "words"),
     [
-        (partition(nulls={"title": 8}), "nulls: title is null in 8.0% of 100 rows, usually in 2.0%"),
+        (partition(1000, nulls={"title": 71}, days=10), "nulls: title is null in 7.1% of 1000 rows, usually in 2.0%"),
         (partition(nulls={"category": 100}), "nulls: category is null in 100.0% of 100 rows, usually in 0.0%"),
-        (partition(labels={"c": 61}), "label_share: 'c' is on 61.0% of 100 rows, usually on 10.0%"),
+        (partition(1000, labels={"c": 601}, days=10), "label_share: 'c' is on 60.1% of 1000 rows, usually on 10.0%"),
         (partition(labels={"new": 51}), "label_share: 'new' is on 51.0% of 100 rows, usually on 0.0%"),
         (partition(rows=20, labels={}), "volume: 20 rows in 1 days, where 100 are usual"),
         (partition(rows=89, days=3), "volume: 89 rows in 3 days, where 300 are usual"),
@@ -158,7 +158,7 @@ def test_the_days_of_a_pool_with_bad_content_are_bad_and_its_neighbours_are_not(
     assert bad_days({}, usual, config) == set()
 
 
-def test_few_rows_on_one_day_are_not_bad_content(tmp_path):
+def test_neither_few_rows_on_a_day_nor_too_few_rows_to_tell_are_bad_content(tmp_path):
     config = model(tmp_path)
     usual = Profile.of(tidy(config, listings(90, 10, 100))[0], config, days=10)
-    assert bad_days({100: Profile(1, 30, {}, {})}, usual, config) == set()
+    assert bad_days({100: Profile(1, 20, {}, {}), 101: Profile(1, 19, {"title": 19}, {})}, usual, config) == set()

@@ -102,7 +102,7 @@ def test_a_missing_section_is_said_with_the_keys_that_it_has(tmp_path):
         ("schedule", "0 5 * * * *"),
         ("schedule", "61 5 * * *"),
         ("code", ""),
-        ("code", "../../outside.py"),
+        ("code", "../outside.py"),
         ("evaluation", 5),
         ("gate", None),
         ("data", ["title"]),

@@ -117,6 +117,7 @@ def test_a_window_says_its_first_and_last_day():
         (rows(at=["2026-01-05", None]), "1 rows have no at"),
         (rows(item_id=["a", None, float("nan")]), "2 rows have no item_id"),
         (rows(at=["2026-01-05", "2026-01-04 23:59:59"]), "rows.sql gives rows outside 2026-01-05..2026-01-05"),
+        (rows(at=["2026-01-06 00:00:00"]), "rows outside 2026-01-05..2026-01-05, such as '2026-01-06 00:00:00'"),
         (rows(at=[1767571200]), "rows outside 2026-01-05..2026-01-05, such as 1767571200"),
         (rows(category=["a|b"]), "category is 'a|b'; '|' separates the labels of a multilabel"),
     ],

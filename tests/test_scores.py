@@ -155,7 +155,7 @@ def test_recall_is_the_share_of_the_wanted_answers_that_are_among_the_first_k():
 
 def test_top_5_accuracy_looks_at_five_answers_and_at_fewer_when_there_are_no_more():
     ranking = np.array([list("abcdef"), list("fabcde")], object)
-    assert value("top_5_accuracy", np.array(["f", "f"], object), ranking) == 0.5
+    assert value("top_5_accuracy", np.array(["f", "d"], object), ranking) == 0.5
     assert value("top_5_accuracy", np.array(["b", "b"], object), ranking[:, :2]) == 0.5
 
 

@@ -162,7 +162,10 @@ def test_a_loss_that_is_not_defined_is_left_out_of_the_record(tmp_path):
 
 
 def test_coefficients_are_stored_by_column_and_stay_so(tmp_path):
-    config = model(tmp_path)
+    code = CODE.replace("LogisticRegression(**params)", "SGDClassifier()").replace(
+        "LogisticRegression", "SGDClassifier"
+    )
+    config = model(tmp_path, own=code)
     train(tmp_path, config, collected(config, listings(100, 10, 30)))
     coefficients = artifact.load(tmp_path / "model").estimator[-1].coef_
     assert coefficients.shape[0] == 3

@@ -1,5 +1,6 @@
 """Runs of a model's DAG in the Airflow that ``zeta up`` started, over its REST API: ask for one, follow it."""
 
+import functools
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from pipeline.adapters.services import check_alive
 from pipeline.errors import Permanent, Temporary
 from pipeline.settings import Settings
 
-_POLL_SECONDS = 0.2
+_POLL_SECONDS = 0.5
 
 
 @dataclass(frozen=True)
@@ -86,3 +87,9 @@ def _ask(settings: Settings, method: str, path: str, body: dict[str, Any] | None
         raise Permanent(f"Airflow refused {method} {url}: {answer.status_code} {answer.text}")
     found: dict[str, Any] = answer.json()
     return found
+
+
+@functools.cache
+def _client() -> httpx.Client:
+    # One client for all: each new one reads the certificates anew, which costs more than the question.
+    return httpx.Client(timeout=30, trust_env=False)

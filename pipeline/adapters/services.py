@@ -30,7 +30,7 @@ _TEMPLATE = ROOT / "images/airflow/airflow.cfg"
 _START_SECONDS = 180.0
 STOP_SECONDS = 20.0
 _LEFT_SECONDS = 3.0
-_POLL_SECONDS = 0.1
+_POLL_SECONDS = 0.25
 
 
 def up(settings: Settings, schedules: bool = True) -> None:

@@ -67,10 +67,9 @@ class SqlSource:
     def _read_only(self, connection: sa.Connection) -> sa.Connection:
         if self._sqlite:
             connection.exec_driver_sql("PRAGMA query_only = ON")
-            return connection.execution_options(yield_per=BATCH_ROWS)
         if connection.dialect.name == "postgresql":
             connection = connection.execution_options(postgresql_readonly=True)
-        return connection.execution_options(stream_results=True, yield_per=BATCH_ROWS)
+        return connection.execution_options(yield_per=BATCH_ROWS)
 
     def _moment(self, moment: datetime) -> Any:
         # SQLite keeps time as text: the same text form as the rows', in UTC, compares in order.

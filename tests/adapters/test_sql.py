@@ -105,6 +105,7 @@ def test_a_query_may_be_written_as_people_write_them(url, query):
     "query",
     [
         "INSERT INTO listings (title) SELECT title FROM listings WHERE at >= :start AND at < :end",
+        "INSERT INTO listings (title) SELECT title FROM listings WHERE at >= :start AND at < :end RETURNING *",
         "UPDATE listings SET price = 0 WHERE at >= :start AND at < :end",
         "DELETE FROM listings WHERE at >= :start OR at < :end",
         "CREATE TABLE other AS " + QUERY,

@@ -153,8 +153,8 @@ def main() -> None:
 def print_table(medians: dict[str, float], title: str) -> None:
     """Print the parts and what they come to beside the predictions."""
     steps = sum(medians[f"zeta {step}"] for step in STEPS)
-    predictions = medians.pop(PREDICTIONS)
-    rows = medians | {"both steps": steps, PREDICTIONS: predictions, "both steps beyond them": steps - predictions}
+    predictions, server = medians.pop(PREDICTIONS), medians.pop(SERVER)
+    rows = medians | {"both steps": steps, PREDICTIONS: predictions, "beyond them": steps - predictions, SERVER: server}
     table = Table(title=title)
     table.add_column("")
     for column in ("CPU s a model", "ratio"):

@@ -156,9 +156,12 @@ def main() -> None:
     seconds, repeats = (int(given) for given in (sys.argv[1:] + ["5", "3"][len(sys.argv) - 1 :]))
     with tempfile.TemporaryDirectory() as folder:
         found = measure(Path(folder), seconds, repeats)
-    table = Table(title=f"Serving 156 classes, {CONNECTIONS} connections, median of {repeats} x {seconds} s")
-    for column in ("rows a request", "", "requests/s", "ratio", "p50 ms", "p99 ms", "CPU ms a request"):
-        table.add_column(column, justify="right")
+    table = Table(
+        title=f"Serving 156 classes, {CONNECTIONS} connections, median of {repeats} x {seconds} s",
+        caption="rows and the server's CPU ms are of one request",
+    )
+    for column in ("rows", "", "requests/s", "ratio", "p50 ms", "p99 ms", "CPU ms"):
+        table.add_column(column, justify="right", no_wrap=True)
     medians = {
         key: Load(*(statistics.median(values) for values in zip(*map(astuple, loads), strict=True)))
         for key, loads in found.items()
