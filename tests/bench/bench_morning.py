@@ -59,7 +59,8 @@ VALUES = {
     "gate": {"baseline": "most_frequent"},
 }
 STEPS = ("evaluate", "decide")
-PREDICTIONS, SERVER = "its predictions alone", "the MLflow server meanwhile"
+PREDICTIONS = "its predictions alone: start, load, predict"
+SERVER = "the MLflow server meanwhile"
 
 
 @contextmanager
@@ -147,7 +148,7 @@ def main() -> None:
         turns = [(name, BOOTSTRAP + timedelta(days=1 + day)) for day in range(mornings) for name in names]
         costs = [morning(*turn, server) for turn in track(turns, "mornings", console=console)]
     medians = {part: statistics.median(cost[part] for cost in costs) for part in costs[0]}
-    print_table(medians, f"A morning that keeps the champion: median of {models} models x {mornings} mornings")
+    print_table(medians, f"A morning that keeps the champion, median of {models} models x {mornings} mornings")
 
 
 def print_table(medians: dict[str, float], title: str) -> None:
