@@ -5,7 +5,6 @@ python -m tests.bench.bench_evaluation [ROWS [REPEATS]]
 
 import multiprocessing
 import os
-import shutil
 import sqlite3
 import statistics
 import sys
@@ -18,7 +17,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import yaml
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
@@ -26,39 +24,17 @@ from rich.table import Table
 from pipeline import artifact, config, data, evaluation, listings, scores, training
 from pipeline.adapters.batch import Batch
 from pipeline.adapters.sql import BATCH_ROWS, SqlSource
-from pipeline.config import ModelConfig
 from pipeline.data import Window
 from pipeline.evaluation import Subject
 from pipeline.settings import ROOT
+from tests.bench import marketplace
 
 LOOP = "the loop"
 SCORES = ("accuracy", "macro_f1")
 LIMIT_MIB = 1024
 FIRST = date(2025, 1, 1)
 PER_DAY = 20_000
-QUERY = """
-SELECT item_id, listed_at, title, channel, rtrim(rtrim(category, replace(category, '/', '')), '/') AS branch
-FROM listings WHERE listed_at >= :start AND listed_at < :end ORDER BY listed_at
-"""
-"""A category is root/branch/leaf."""
-VALUES = {
-    "name": "branch",
-    "owner": "bench",
-    "task": "classification",
-    "schedule": "0 5 * * *",
-    "components": ["japanese"],
-    "data": {
-        "source": "listings",
-        "query": "branch.sql",
-        "key": "item_id",
-        "time": "listed_at",
-        "label": "branch",
-        "features": ["title"],
-    },
-    "training": {"window": "1d", "seeds": 1},
-    "evaluation": {"score": "accuracy", "slices": ["channel"]},
-    "gate": {"baseline": "most_frequent"},
-}
+MODEL = "app/models/branch/model.yaml"
 
 
 @dataclass(frozen=True)
@@ -75,24 +51,14 @@ def prepare(folder: Path, rows: int) -> Window:
     """Write the listings and a model of the first day's; return the days after it, which hold about ``rows`` rows."""
     days = rows // PER_DAY + 1
     listings.write(f"sqlite:///{folder}/listings.db", FIRST, FIRST + timedelta(days=1 + days), PER_DAY, seed=7)
-    home = folder / "app/models/branch"
-    home.mkdir(parents=True)
+    settings = marketplace.add(folder / "app/models", "branch", "branch")
     (folder / "app/pipeline").symlink_to(ROOT / "pipeline")
-    (home / "model.yaml").write_text(yaml.safe_dump(VALUES), encoding="utf-8")
-    (home / "branch.sql").write_text(QUERY, encoding="utf-8")
-    shutil.copy(ROOT / "models/type/model.py", home)
     first = (FIRST - data.EPOCH).days
     windows = training.Split(Window(first, first + 1), Window(first + 1, first + 1 + days))
-    settings = configured(folder)
     known = training.rows(data.read(source(folder), settings, windows.training), settings, windows.training, None)
-    own = artifact.code("branch", home / "model.py")
+    own = artifact.code("branch", settings.folder / settings.code)
     training.train(settings, own, known, windows, lambda model: 0.0, None, folder / "model")
     return windows.gate
-
-
-def configured(folder: Path) -> ModelConfig:
-    """Return the model's config."""
-    return config.load(folder / "app/models/branch/model.yaml")
 
 
 def source(folder: Path) -> SqlSource:
@@ -102,7 +68,7 @@ def source(folder: Path) -> SqlSource:
 
 def evaluate(folder: Path, window: Window, score: str) -> tuple[int, float]:
     """Evaluate as a morning does; return how many rows, and the most memory that was resident."""
-    settings, directory = configured(folder), folder / "model"
+    settings, directory = config.load(folder / MODEL), folder / "model"
     seen = np.load(directory / "keys.npy", allow_pickle=False)
     with Batch.of(directory, folder / "app") as batch:
         champion = Subject(artifact.manifest(directory).features, batch.predict)
@@ -115,11 +81,11 @@ def evaluate(folder: Path, window: Window, score: str) -> tuple[int, float]:
 
 def loop(folder: Path, window: Window, _: str) -> tuple[int, float]:
     """The peer: the same query by the database's own driver, the same model in the same process, and no score."""
-    settings = configured(folder)
+    settings = config.load(folder / MODEL)
     model = artifact.load(folder / "model")
     first, end = (data.midnight(day, settings).astimezone(UTC) for day in (window.first, window.end))
     bound = {"start": f"{first:%Y-%m-%d %H:%M:%S}", "end": f"{end:%Y-%m-%d %H:%M:%S}"}
-    cursor, count = sqlite3.connect(folder / "listings.db").execute(QUERY, bound), 0
+    cursor, count = sqlite3.connect(folder / "listings.db").execute(marketplace.query("branch"), bound), 0
     while rows := cursor.fetchmany(BATCH_ROWS):
         model.estimator.predict(pd.DataFrame({"title": [row[2] for row in rows]}, dtype=object))
         count += len(rows)

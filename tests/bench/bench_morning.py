@@ -8,7 +8,6 @@ is told from a few of its models, and the table says of how many. Each step is a
 
 import json
 import os
-import shutil
 import statistics
 import subprocess
 import sys
@@ -19,7 +18,6 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import pandas as pd
-import yaml
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
@@ -29,35 +27,13 @@ from pipeline.adapters.registry import CHAMPION
 from pipeline.data import Window
 from pipeline.evaluation import Subject
 from pipeline.settings import ROOT
+from tests.bench import marketplace
 from tests.bench.server import cpu_seconds, free_port, running
 
 MLFLOW = ROOT / ".zeta/envs/mlflow/bin/mlflow"
 ZETA = Path(sys.executable).with_name("zeta")
 BOOTSTRAP = datetime(2025, 4, 1, 5, tzinfo=UTC)
 PER_DAY = 300
-QUERY = """
-SELECT item_id, listed_at, title, channel, substr(category, 1, instr(category, '/') - 1) AS root
-FROM listings WHERE listed_at >= :start AND listed_at < :end ORDER BY listed_at
-"""
-"""A category is root/branch/leaf."""
-VALUES = {
-    "owner": "bench",
-    "task": "classification",
-    "schedule": "0 5 * * *",
-    "components": ["japanese"],
-    "data": {
-        "source": "listings",
-        "query": "root.sql",
-        "key": "item_id",
-        "time": "listed_at",
-        "label": "root",
-        "features": ["title"],
-    },
-    "evaluation": {"score": "accuracy", "minimum_rows": 500, "slices": ["channel"]},
-    "degradation": {"smallest_drop": 0.1},
-    "training": {"window": "28d", "seeds": 1},
-    "gate": {"baseline": "most_frequent"},
-}
 STEPS = ("evaluate", "decide")
 PREDICTIONS = "its predictions alone: start, load, predict"
 SERVER = "the MLflow server meanwhile"
@@ -73,6 +49,7 @@ def platform(folder: Path) -> Iterator[int]:
         "ZETA_MODEL_PORT": str(free_port()),
         "ZETA_SOURCE_LISTINGS": f"sqlite:///{folder}/listings.db",
         "MLFLOW_TRACKING_URI": f"http://127.0.0.1:{port}",
+        "NO_PROXY": "127.0.0.1",
     }
     quiet = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
     store = ["--backend-store-uri", f"sqlite:///{folder}/mlflow.db", "--artifacts-destination", f"{folder}/artifacts"]
@@ -85,12 +62,8 @@ def platform(folder: Path) -> Iterator[int]:
 
 
 def bootstrap(name: str) -> None:
-    """Add a model (the shipped code of ``type``) and put it into production."""
-    folder = Path(os.environ["ZETA_MODELS"]) / name
-    folder.mkdir(parents=True)
-    (folder / "model.yaml").write_text(yaml.safe_dump({"name": name} | VALUES), encoding="utf-8")
-    (folder / "root.sql").write_text(QUERY, encoding="utf-8")
-    shutil.copy(ROOT / "models/type/model.py", folder)
+    """Add a model and put it into production."""
+    marketplace.add(Path(os.environ["ZETA_MODELS"]), name, "root")
     outcome = zeta("run", name, BOOTSTRAP).get("roll-out", {}).get("outcome")
     if outcome != "promoted":
         raise SystemExit(f"{name} did not get into production ({outcome}); there is nothing to measure")

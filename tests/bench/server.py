@@ -19,6 +19,8 @@ POLL_SECONDS = 0.1
 @contextmanager
 def running(command: Sequence[str], health: str, log: Path, env: Mapping[str, str] | None = None) -> Iterator[int]:
     """Start a server, wait until the URL ``health`` answers, give its process group, and end it."""
+    if not Path(command[0]).exists():
+        raise SystemExit(f"{command[0]} is missing; install it: make install")
     with log.open("wb") as file:
         server = subprocess.Popen(
             command, stdout=file, stderr=file, env={**os.environ, **(env or {})}, start_new_session=True
