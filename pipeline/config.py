@@ -1,6 +1,7 @@
 """model.yaml: the one file that describes a model. Every key, its unit, its default and why."""
 
 import difflib
+import functools
 import re
 from collections.abc import Iterable, Iterator
 from datetime import timedelta
@@ -56,9 +57,13 @@ def _cron(text: str) -> str:
     return text
 
 
+# Reads a directory tree: once a process, not once a config.
+_zones = functools.cache(available_timezones)
+
+
 def _timezone(text: str) -> str:
-    if text not in available_timezones():
-        near = difflib.get_close_matches(text, available_timezones(), 1) or ["Asia/Tokyo"]
+    if text not in _zones():
+        near = difflib.get_close_matches(text, _zones(), 1) or ["Asia/Tokyo"]
         raise ValueError(f"expected an IANA zone such as {near[0]!r}")
     return text
 
