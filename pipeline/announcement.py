@@ -10,7 +10,7 @@ import msgspec
 
 from pipeline import alert, settings, workspace
 from pipeline.adapters import notifier
-from pipeline.adapters.registry import CHALLENGER, CHAMPION, Registry
+from pipeline.adapters.registry import CHALLENGER, CHAMPION, Registry, Version
 from pipeline.alert import Outcome
 from pipeline.detection import WAITING
 from pipeline.errors import ConfigError, Temporary
@@ -136,31 +136,24 @@ def _outcome(work: Workspace, run: str, at: datetime, failed: str | None, error:
     reference = work.score.from_loss(float(champion.tag("reference_loss"))) if champion else None
     slices = [Slice(one.column, one.value, one.score, None, one.rows) for one in found.slices] if found else []
     return Outcome(
-        model=config.name,
-        at=at,
-        owner=config.owner,
-        version=champion.number if champion else None,
-        challenger=judged.challenger if judged else None,
+        model=config.name, at=at, owner=config.owner, score_name=config.evaluation.score, better=work.score.better,
+        version=champion.number if champion else None, challenger=judged.challenger if judged else None,
         reasons=last.reasons if last and not failed else (),
-        score_name=config.evaluation.score,
-        better=work.score.better,
-        score=found.score if found else None,
+        score=found.score if found else None, reference=reference,
         interval=(found.low, found.high) if found and found.low is not None and found.high is not None else None,
-        reference=reference,
         challenger_score=judged.scores.get(CHALLENGER) if judged else None,
-        difference=gain.estimate if gain else None,
-        lower_bound=gain.low if gain else None,
+        difference=gain.estimate if gain else None, lower_bound=gain.low if gain else None,
         slices=tuple(judged.slices if judged and judged.slices else slices),
-        step=failed,
-        error=error,
-        links=_links(work, run),
-    )
+        step=failed, error=error, links=_links(work, run, champion),
+    )  # fmt: skip
 
 
-def _links(work: Workspace, run: str) -> tuple[tuple[str, str], ...]:
-    links = [("MLflow run", work.registry.link(run))]
-    if airflow_run := os.environ.get("ZETA_AIRFLOW_RUN"):
-        links.insert(0, ("Airflow run", airflow_run))
+def _links(work: Workspace, run: str, champion: Version | None) -> tuple[tuple[str, str], ...]:
+    registry, airflow_run = work.registry, os.environ.get("ZETA_AIRFLOW_RUN")
+    links = [("Airflow run", airflow_run)] if airflow_run else []
+    links.append(("MLflow run", registry.link(run)))
+    if champion:
+        links.append(("Score over time", f"{registry.link(registry.monitor(champion))}/model-metrics"))
     return tuple(links)
 
 

@@ -5,18 +5,17 @@ keys.npy     hashes of the keys it was trained on, sorted, uint64
 """
 
 import importlib.util
-import math
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import numpy as np
 from scipy.special import logit
 
 from pipeline.errors import ConfigError, Permanent
+from pipeline.manifest import Manifest
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -31,38 +30,6 @@ TRUSTED = (
     "scipy.sparse._csr.csr_matrix",
     "sklearn.multiclass._ConstantPredictor",
 )
-Kind = Literal["string", "number"]
-
-
-class Golden(msgspec.Struct, frozen=True):
-    """A few rows and what the model answered for them on the day it was trained."""
-
-    rows: list[dict[str, str | float | None]]
-    predictions: list[str | float]
-
-    def differences(self, answers: Sequence[Any]) -> list[str]:
-        """Return a sentence for each row that is answered otherwise; a label set may come as a list."""
-        if len(answers) != len(self.predictions):
-            return [f"{len(self.predictions)} golden rows got {len(answers)} answers"]
-        pairs = enumerate(zip(answers, self.predictions, strict=True))
-        return [
-            f"golden row {row} is answered {answer!r}, at training it was {recorded!r}"
-            for row, (answer, recorded) in pairs
-            if not _equal("|".join(map(str, answer)) if isinstance(answer, list) else answer, recorded)
-        ]
-
-
-class Manifest(msgspec.Struct, frozen=True):
-    """What must be known of a model to run it, and to prove that it runs as it did."""
-
-    name: str
-    task: str
-    features: dict[str, Kind]
-    components: list[str]
-    fingerprint: dict[str, str]
-    golden: Golden
-    trusted: list[str]
-    commit: str | None
 
 
 class Model:
@@ -112,12 +79,6 @@ class Model:
 
     def _inputs(self, frame: "DataFrame") -> "DataFrame":
         return frame[list(self.manifest.features)]
-
-
-def _equal(answer: Any, recorded: str | float) -> bool:
-    if isinstance(answer, int | float) and isinstance(recorded, int | float):
-        return math.isclose(answer, recorded, rel_tol=1e-6, abs_tol=1e-12)
-    return bool(answer == recorded)
 
 
 def code(name: str, path: Path) -> ModuleType:
@@ -181,21 +142,11 @@ def _signature(manifest: Manifest) -> Any:
     return ModelSignature(inputs, Schema([ColSpec("double" if manifest.task == "regression" else "string")]))
 
 
-def manifest(directory: Path) -> Manifest:
-    """Read the manifest alone; Permanent when it is missing or not one."""
-    try:
-        return msgspec.json.decode((directory / "zeta.json").read_bytes(), type=Manifest)
-    except (OSError, msgspec.MsgspecError) as error:
-        raise Permanent(
-            f"{directory}: not a model directory: {error}; expected the files that training wrote"
-        ) from error
-
-
 def load(directory: Path, code_path: Path | None = None) -> Model:
     """Load a model directory, the model's own code first if it has any; Permanent when it cannot be."""
     import skops.io
 
-    described = manifest(directory)
+    described = Manifest.read(directory)
     if code_path is not None:
         code(described.name, code_path)
     try:

@@ -10,9 +10,9 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 
-from pipeline.artifact import Kind
 from pipeline.config import ModelConfig
 from pipeline.errors import DataError
+from pipeline.manifest import Kind
 from pipeline.scores import SEPARATOR
 
 if TYPE_CHECKING:

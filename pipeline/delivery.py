@@ -8,11 +8,11 @@ from typing import Any
 
 from pipeline import data, image, rollout
 from pipeline.adapters.registry import CHAMPION, PREVIOUS, Version
-from pipeline.artifact import Kind, manifest
 from pipeline.data import Window
 from pipeline.errors import Permanent
 from pipeline.judgement import first_loss_key
-from pipeline.rollout import Release
+from pipeline.manifest import Kind, Manifest
+from pipeline.rollout import Release, Target
 from pipeline.settings import ROOT
 from pipeline.verdict import Gate, Rollout, Verdict
 from pipeline.workspace import Workspace
@@ -49,9 +49,11 @@ def build(work: Workspace, version: Version) -> str:
 def deliver(work: Workspace, version: Version, at: datetime) -> Verdict:
     """Roll a version out and, once it is promoted, move the aliases."""
     digest = build(work, version)
-    described = manifest(work.unpacked(digest) / "model")
+    described = Manifest.read(work.unpacked(digest) / "model")
     proof = rollout.Proof(described.golden, _fresh(work, at, described.features))
-    verdict = rollout.roll_out(work.platform, version.model, version.number, digest, proof)
+    champion = work.registry.aliased(version.model, CHAMPION)
+    back = _target(champion) if champion else None
+    verdict = rollout.roll_out(work.platform, version.model, Target(version.number, digest), proof, back)
     if verdict.outcome == Rollout.PROMOTED:
         move_aliases(work, version)
     return verdict
@@ -99,7 +101,9 @@ def reconcile(work: Workspace, at: datetime) -> None:
     if serving is not None and champion is not None and serving.digest == champion.tags.get("digest"):
         return
     if serving is not None and (promoted := _promoted(work, serving, champion)):
-        move_aliases(work, promoted)
+        verdict = deliver(work, promoted, at)
+        if verdict.outcome != Rollout.PROMOTED:
+            raise Permanent(f"{name}: version {promoted.number} of a run cut short is not fit: {_words(verdict)}")
     elif champion is not None:
         _serve(work, champion)
 
@@ -114,12 +118,19 @@ def _promoted(work: Workspace, serving: Release, champion: Version | None) -> Ve
 
 
 def _serve(work: Workspace, champion: Version) -> None:
-    digest = build(work, champion)
-    golden = manifest(work.unpacked(digest) / "model").golden
-    verdict = rollout.roll_out(work.platform, champion.model, champion.number, digest, rollout.Proof(golden, ()))
+    target = Target(champion.number, build(work, champion))
+    golden = Manifest.read(work.unpacked(target.digest) / "model").golden
+    verdict = rollout.roll_out(work.platform, champion.model, target, rollout.Proof(golden, ()), target)
     if verdict.outcome != Rollout.PROMOTED:
-        reasons = "; ".join(verdict.reasons)
-        raise Permanent(f"{champion.model}: champion version {champion.number} does not serve: {reasons}")
+        raise Permanent(f"{champion.model}: champion version {champion.number} does not serve: {_words(verdict)}")
+
+
+def _target(version: Version) -> Target:
+    return Target(version.number, version.tag("digest"))
+
+
+def _words(verdict: Verdict) -> str:
+    return "; ".join(verdict.reasons)
 
 
 def _fresh(work: Workspace, at: datetime, features: dict[str, Kind]) -> list[dict[str, Any]]:

@@ -9,10 +9,10 @@ import msgspec
 import numpy as np
 
 from pipeline import checks
-from pipeline.artifact import Kind
 from pipeline.checks import Profile
 from pipeline.config import ModelConfig
 from pipeline.data import DAY, KEY, Window, as_date, inputs, slice_values
+from pipeline.manifest import Kind
 from pipeline.scores import Output, Score
 from pipeline.tally import Point, Tally
 
@@ -71,10 +71,13 @@ def score_rows(
     score: Score,
     config: ModelConfig,
     seen: np.ndarray,
-    resample: bool = False,
+    resampled: str | None = None,
 ) -> Scored:
-    """Score every subject on the same rows, without those whose key (uint64) is in the sorted array ``seen``."""
-    scored = Scored({name: Tally(score, resample) for name in subjects}, {})
+    """Score every subject on the same rows, without those whose key (uint64) is in the sorted array ``seen``.
+
+    ``resampled`` names the subject whose points are wanted with their variance.
+    """
+    scored = Scored({name: Tally(score, name == resampled) for name in subjects}, {})
     for batch in batches:
         fresh = batch[~_among(batch[KEY].to_numpy(np.uint64), seen)]
         for day, profile in Profile.by_day(fresh, config).items():

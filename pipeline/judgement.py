@@ -6,13 +6,14 @@ from dataclasses import dataclass
 import msgspec
 import numpy as np
 
-from pipeline import artifact, baseline, checks, data, evaluation, gate, training
+from pipeline import baseline, checks, data, evaluation, gate, training
 from pipeline.adapters.registry import CHALLENGER, CHAMPION, Version
 from pipeline.comparison import Difference, difference
 from pipeline.config import GateRules
 from pipeline.data import Window
 from pipeline.evaluation import Scored, Subject
 from pipeline.gate import Evidence
+from pipeline.manifest import Manifest
 from pipeline.scores import Score
 from pipeline.slices import Slice
 from pipeline.tally import Group, Tally
@@ -58,7 +59,7 @@ def judge(work: Workspace, run: str, challenger: Version) -> Judgement:
     with ExitStack() as stack:
         case = _case(work, stack, champion, challenger)
         rows = data.read(work.source, work.config, window)
-        scored = evaluation.score_rows(rows, case.subjects, score, work.config, case.seen, resample=True)
+        scored = evaluation.score_rows(rows, case.subjects, score, work.config, case.seen, CHALLENGER)
     bad = checks.bad_days(scored.profiles, case.record.profile, work.config)
     days = [day for day in scored.tallies[CHALLENGER].days() if day not in bad]
     found = _judgement(work, score, scored, days, case, champion, challenger)
@@ -75,7 +76,7 @@ def judge(work: Workspace, run: str, challenger: Version) -> Judgement:
 
 def _case(work: Workspace, stack: ExitStack, champion: Version | None, challenger: Version) -> _Case:
     subject, directory = stack.enter_context(work.candidate(challenger))
-    described, record = artifact.manifest(directory), training.record(directory)
+    described, record = Manifest.read(directory), training.record(directory)
     subjects = {CHALLENGER: subject, BASELINE: _baseline(work, record, subject)}
     seen = [np.load(directory / "keys.npy", allow_pickle=False)]
     if champion is not None:
@@ -104,19 +105,9 @@ def _judgement(
 ) -> Judgement:
     rules, tallies = work.config.gate, scored.tallies
     sums = {name: tally.matrix(days) for name, tally in tallies.items()}
-    new = sums[CHALLENGER]
-    first_loss = work.registry.note(work.config.name, first_loss_key(work.config.evaluation.score))
-    rivals = [CHAMPION, BASELINE] if champion else [BASELINE]
     slices = {group: _between(tallies, days, group, rules.confidence) for group in tallies[CHALLENGER].groups()}
     told = {group: gain for group, gain in slices.items() if gain is not None}
-    evidence = Evidence(
-        rows=int(new[:, 0].sum()) if days else 0,
-        loss=_defined(score.loss(new.sum(axis=0))) if days else None,
-        gains={rival: difference(score, sums[rival], new, rules.confidence) for rival in rivals},
-        slices={" = ".join(group): gain for group, gain in told.items()},
-        first_loss=None if first_loss is None else float(first_loss),
-        golden=case.golden,
-    )
+    evidence = _evidence(work, score, sums, told, case.golden)
     verdict = gate.judge(evidence, rules, work.config.evaluation.minimum_rows, work.config.degradation.smallest_drop)
     return Judgement(
         verdict,
@@ -126,6 +117,27 @@ def _judgement(
         {name: _value(score, total) for name, total in sums.items()},
         [_slice(score, tallies, days, group, gain, rules) for group, gain in told.items()],
         case.record,
+    )
+
+
+def _evidence(
+    work: Workspace,
+    score: Score,
+    sums: dict[str, np.ndarray],
+    slices: dict[Group, Difference],
+    golden: tuple[str, ...],
+) -> Evidence:
+    new, confidence = sums[CHALLENGER], work.config.gate.confidence
+    first_loss = work.registry.note(work.config.name, first_loss_key(work.config.evaluation.score))
+    return Evidence(
+        rows=int(new[:, 0].sum()) if len(new) else 0,
+        loss=_defined(score.loss(new.sum(axis=0))) if len(new) else None,
+        gains={
+            rival: difference(score, sums[rival], new, confidence) for rival in (CHAMPION, BASELINE) if rival in sums
+        },
+        slices={" = ".join(group): gain for group, gain in slices.items()},
+        first_loss=None if first_loss is None else float(first_loss),
+        golden=golden,
     )
 
 

@@ -16,45 +16,26 @@ from pipeline.workspace import Workspace
 def page(work: Workspace, run: str, judged: Judgement, challenger: Version) -> str:
     """Return the page as HTML."""
     champion = work.registry.version(work.config.name, judged.champion) if judged.champion else None
-    config, record, scores = work.config, judged.record, judged.scores
+    config, record, scores, gains = work.config, judged.record, judged.scores, judged.evidence.gains
     training_end, gate_end = int(challenger.tag("training_end")), int(challenger.tag("gate_end"))
-    return report.render(
-        Report(
-            model=config.name,
-            owner=config.owner,
-            at=challenger.at,
-            run=run,
-            outcome=Gate(judged.verdict.outcome),
-            reasons=judged.verdict.reasons,
-            score_name=config.evaluation.score,
-            better=work.score.better,
-            challenger=challenger.number,
-            challenger_score=scores[CHALLENGER],
-            training=Window(training_end - record.profile.days, training_end),
-            training_rows=record.rows,
-            gate=Window(training_end, gate_end),
-            gate_rows=judged.evidence.rows,
-            fingerprint=challenger.tag("fingerprint"),
-            data_hash=record.data,
-            confidence=config.gate.confidence,
-            baseline=config.gate.baseline,
-            baseline_score=scores[BASELINE],
-            baseline_gain=judged.evidence.gains[BASELINE],
-            baseline_margin=config.gate.baseline_margin,
-            slice_margin=config.gate.slice_margin,
-            champion=judged.champion,
-            champion_score=scores.get(CHAMPION),
-            gain=judged.evidence.gains.get(CHAMPION),
-            history=_history(work, champion, gate_end) if champion else (),
-            alarm=_alarm(work, run, champion, gate_end) if champion else None,
-            slices=tuple(judged.slices),
-            seeds={int(seed): work.score.from_loss(loss) for seed, loss in record.losses.items()},
-            kept_seed=record.seed,
-            timings={f"fit, seed {seed}": seconds for seed, seconds in record.seconds.items()},
-            commit=challenger.tags.get("commit"),
-            links=(("MLflow run", work.registry.link(run)),),
-        )
-    )
+    return report.render(Report(
+        model=config.name, owner=config.owner, at=challenger.at, run=run,
+        outcome=Gate(judged.verdict.outcome), reasons=judged.verdict.reasons,
+        score_name=config.evaluation.score, better=work.score.better, confidence=config.gate.confidence,
+        challenger=challenger.number, challenger_score=scores[CHALLENGER],
+        training=Window(training_end - record.profile.days, training_end), training_rows=record.rows,
+        gate=Window(training_end, gate_end), gate_rows=judged.evidence.rows,
+        fingerprint=challenger.tag("fingerprint"), data_hash=record.data, commit=challenger.tags.get("commit"),
+        baseline=config.gate.baseline, baseline_score=scores[BASELINE], baseline_gain=gains[BASELINE],
+        baseline_margin=config.gate.baseline_margin, slice_margin=config.gate.slice_margin,
+        champion=judged.champion, champion_score=scores.get(CHAMPION), gain=gains.get(CHAMPION),
+        history=_history(work, champion, gate_end) if champion else (),
+        alarm=_alarm(work, run, champion, gate_end) if champion else None,
+        slices=tuple(judged.slices),
+        seeds={int(seed): work.score.from_loss(loss) for seed, loss in record.losses.items()}, kept_seed=record.seed,
+        timings={f"fit, seed {seed}": seconds for seed, seconds in record.seconds.items()},
+        links=(("MLflow run", work.registry.link(run)),),
+    ))  # fmt: skip
 
 
 def _history(work: Workspace, champion: Version, end: int) -> tuple[ScoredDay, ...]:

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
-from pipeline.artifact import Golden
 from pipeline.errors import Permanent
+from pipeline.manifest import Golden
 from pipeline.verdict import Rollout, Verdict
 
 _BATCH = 200
@@ -13,11 +13,17 @@ Role = Literal["stable", "canary"]
 
 
 @dataclass(frozen=True)
-class Release:
-    """A model version that a platform runs, and where it answers, such as http://127.0.0.1:8100."""
+class Target:
+    """A model version and the digest of its image."""
 
     version: str
     digest: str
+
+
+@dataclass(frozen=True)
+class Release(Target):
+    """A target that a platform runs, and where it answers, such as http://127.0.0.1:8100."""
+
     ready: bool
     address: str
 
@@ -43,6 +49,9 @@ class Platform(Protocol):
     def remove_canary(self, name: str) -> None:
         """Stop the canary if there is one."""
 
+    def remove(self, name: str) -> None:
+        """Stop all that runs of a model."""
+
 
 @dataclass(frozen=True)
 class Proof:
@@ -52,29 +61,39 @@ class Proof:
     fresh: Sequence[dict[str, Any]]
 
 
-def roll_out(platform: Platform, name: str, version: str, digest: str, proof: Proof) -> Verdict:
-    """Roll a version out; the verdict is promoted, or rolled_back with the reasons."""
+def roll_out(platform: Platform, name: str, target: Target, proof: Proof, champion: Target | None) -> Verdict:
+    """Roll a target out; the verdict is promoted, or rolled_back with the reasons.
+
+    What served before is brought back; the champion, when the target itself serves since a run that was cut short;
+    nothing, when a model's first version is not fit.
+    """
     stable = platform.release(name, "stable")
-    if stable is not None and stable.digest == digest and stable.ready:
-        platform.remove_canary(name)
-        return Verdict(Rollout.PROMOTED, (f"version {version} serves already",))
+    served = stable if stable and stable.digest == target.digest else None
+    back = champion if served else stable
     try:
-        platform.start_canary(name, version, digest)
-        faults = prove(platform, name, "canary", proof)
-        if not faults:
-            platform.promote(name)
-            faults = prove(platform, name, "stable", proof)
+        faults = [] if served and served.ready else _promote(platform, name, target, proof)
+        faults = faults or prove(platform, name, "stable", proof)
     except Permanent as error:
         faults = [str(error)]
     if faults:
         try:
-            restore(platform, name, stable)
+            restore(platform, name, back)
         except Permanent as error:
-            raise Permanent(f"version {version} is not fit: {'; '.join(faults)}; bringing back: {error}") from error
+            raise Permanent(
+                f"version {target.version} is not fit: {'; '.join(faults)}; bringing back: {error}"
+            ) from error
         return Verdict(Rollout.ROLLED_BACK, tuple(faults))
     platform.remove_canary(name)
     proven = f"{len(proof.golden.rows)} golden rows answered as trained, {len(proof.fresh)} fresh rows without an error"
     return Verdict(Rollout.PROMOTED, (proven,))
+
+
+def _promote(platform: Platform, name: str, target: Target, proof: Proof) -> list[str]:
+    platform.start_canary(name, target.version, target.digest)
+    faults = prove(platform, name, "canary", proof)
+    if not faults:
+        platform.promote(name)
+    return faults
 
 
 def prove(platform: Platform, name: str, role: Role, proof: Proof) -> list[str]:
@@ -88,11 +107,13 @@ def prove(platform: Platform, name: str, role: Role, proof: Proof) -> list[str]:
     return faults
 
 
-def restore(platform: Platform, name: str, stable: Release | None) -> None:
-    """Bring the release back that served before, and remove the canary."""
+def restore(platform: Platform, name: str, back: Target | None) -> None:
+    """Remove the canary and bring back what is to serve; with nothing to bring back, nothing serves."""
     platform.remove_canary(name)
     now = platform.release(name, "stable")
-    if stable is not None and (now is None or now.digest != stable.digest):
-        platform.start_canary(name, stable.version, stable.digest)
+    if back is None:
+        platform.remove(name)
+    elif now is None or now.digest != back.digest:
+        platform.start_canary(name, back.version, back.digest)
         platform.promote(name)
         platform.remove_canary(name)

@@ -15,10 +15,11 @@ import numpy as np
 
 from pipeline import announcement, data, delivery, detection, evaluation, fingerprint, judgement, review, training
 from pipeline.adapters.registry import CHALLENGER, CHAMPION, Version
-from pipeline.artifact import Model, manifest
+from pipeline.artifact import Model
 from pipeline.data import Window
 from pipeline.errors import Permanent
 from pipeline.evaluation import Evaluation, Subject
+from pipeline.manifest import Manifest
 from pipeline.verdict import Decision, Gate, Rollout, Verdict
 from pipeline.workspace import Workspace
 
@@ -131,7 +132,7 @@ def _score_champion(work: Workspace, champion: Version, at: datetime) -> Evaluat
     seen = np.load(directory / "keys.npy", allow_pickle=False)
     with work.deployed(champion) as subject:
         rows = data.read(work.source, config, read)
-        scored = evaluation.score_rows(rows, {CHAMPION: subject}, work.score, config, seen, resample=True)
+        scored = evaluation.score_rows(rows, {CHAMPION: subject}, work.score, config, seen, CHAMPION)
     profile = training.record(directory).profile
     return evaluation.evaluate(scored.tallies[CHAMPION], scored.profiles, profile, config, since, window)
 
@@ -186,7 +187,7 @@ def _train(work: Workspace, at: datetime, run: str) -> Version:
             "gate_window": record.gate,
             "gate_end": str(windows.gate.end),
             "data": record.data,
-            "fingerprint": fingerprint.digest(manifest(directory).fingerprint),
+            "fingerprint": fingerprint.digest(Manifest.read(directory).fingerprint),
         } | ({"commit": commit} if commit else {})
         seconds = {f"seconds_seed_{seed}": value for seed, value in record.seconds.items()}
         losses = {f"loss_seed_{seed}": value for seed, value in record.losses.items()}

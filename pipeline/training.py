@@ -13,12 +13,12 @@ import msgspec
 import numpy as np
 
 from pipeline import artifact, baseline, checks, data, fingerprint
-from pipeline.artifact import Golden, Kind, Manifest
 from pipeline.baseline import Baseline
 from pipeline.checks import Profile
 from pipeline.config import ModelConfig
 from pipeline.data import DAY, KEY, Window, inputs, kinds, whole_days
 from pipeline.errors import ConfigError, DataError, Permanent
+from pipeline.manifest import Golden, Kind, Manifest
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -109,26 +109,32 @@ def train(
 ) -> Record:
     """Fit every seed, keep the one whose ``loss`` on the gate's rows is the median, write its model directory."""
     features = kinds(frame, config)
-    described = Manifest(
-        config.name, config.task, features, list(config.components), fingerprint.current(config.components),
-        Golden([], []), [*artifact.TRUSTED, *config.training.trusted], commit,
-    )  # fmt: skip
-    models, losses, seconds = {}, {}, {}
+    described = _manifest(config, features, commit)
+    models, seconds = {}, {}
     for seed in range(config.training.seeds):
         started = time.monotonic()
         models[seed] = artifact.Model(described, fit(config, own, frame, features, seed))
         seconds[str(seed)] = round(time.monotonic() - started, 3)
-        losses[seed] = loss(models[seed])
-    chosen = models[median_seed(losses)]
+    losses = {seed: loss(model) for seed, model in models.items()}
+    kept = median_seed(losses)
+    chosen = models[kept]
     described = msgspec.structs.replace(described, golden=_golden(chosen, frame, features))
     artifact.save(directory, described, chosen.estimator, frame[KEY].to_numpy(np.uint64))
-    profile = Profile.of(frame, config, windows.training.days)
     record = Record(
-        str(windows.training), str(windows.gate), len(frame), _snapshot(frame), profile, _baseline(config, frame),
-        median_seed(losses), {str(seed): value for seed, value in losses.items() if math.isfinite(value)}, seconds,
+        str(windows.training), str(windows.gate), len(frame), _snapshot(frame),
+        Profile.of(frame, config, windows.training.days), _baseline(config, frame),
+        kept, {str(seed): value for seed, value in losses.items() if math.isfinite(value)}, seconds,
     )  # fmt: skip
     (directory / "training.json").write_bytes(msgspec.json.encode(record))
     return record
+
+
+def _manifest(config: ModelConfig, features: dict[str, Kind], commit: str | None) -> Manifest:
+    trusted = [*artifact.TRUSTED, *config.training.trusted]
+    made_with = fingerprint.current(config.components)
+    return Manifest(
+        config.name, config.task, features, list(config.components), made_with, Golden([], []), trusted, commit
+    )
 
 
 def record(directory: Path) -> Record:

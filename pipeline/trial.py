@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 
 from pipeline import artifact, baseline, data, evaluation, training
-from pipeline.artifact import Manifest, Model
+from pipeline.artifact import Model
 from pipeline.data import KEY
 from pipeline.errors import ConfigError, Permanent, ZetaError
 from pipeline.evaluation import Subject
+from pipeline.manifest import Manifest
 from pipeline.sample import Sample
 from pipeline.slices import Better
 from pipeline.tally import Tally

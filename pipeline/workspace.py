@@ -20,6 +20,7 @@ from pipeline.adapters.sql import SqlSource
 from pipeline.config import ModelConfig
 from pipeline.errors import ConfigError
 from pipeline.evaluation import Subject
+from pipeline.manifest import Manifest
 from pipeline.rollout import Platform
 from pipeline.settings import ROOT, Settings
 
@@ -91,7 +92,7 @@ class Workspace:
 
     @contextmanager
     def _batch(self, directory: Path, app: Path) -> Iterator[Subject]:
-        features = artifact.manifest(directory).features
+        features = Manifest.read(directory).features
         with Batch.of(directory, app) as batch:
             yield Subject(features, batch.predict)
 

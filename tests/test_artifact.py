@@ -13,8 +13,9 @@ from sklearn.svm import LinearSVC
 from sklearn.tree import DecisionTreeClassifier
 
 from pipeline import artifact, fingerprint
-from pipeline.artifact import Golden, Manifest, Model
+from pipeline.artifact import Model
 from pipeline.errors import ConfigError, Permanent
+from pipeline.manifest import Golden, Manifest
 
 FEATURES = {"width": "number", "height": "number"}
 GOLDEN = Golden([{"width": 1.0, "height": None}], ["a"])
@@ -70,7 +71,7 @@ def test_no_file_of_a_model_directory_is_or_holds_a_pickle(saved):
 
 
 def test_the_directory_says_what_the_model_is(saved):
-    assert artifact.manifest(saved) == manifest()
+    assert Manifest.read(saved) == manifest()
     assert np.load(saved / "keys.npy", allow_pickle=False).tolist() == [3, 9, 2**64 - 1]
     described = (saved / "MLmodel").read_text()
     assert '"type": "double", "name": "width"' in described

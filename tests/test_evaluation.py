@@ -22,7 +22,7 @@ def tell(frame, output, k):
 def morning(config, frames, since, window, seen=NOBODY, usual=None, score=None):
     """Score tidy frames and evaluate them against a reference like them."""
     score = score or scores.get(config.evaluation.score)
-    scored = score_rows(frames, {"champion": Subject(FEATURES, tell)}, score, config, seen, resample=True)
+    scored = score_rows(frames, {"champion": Subject(FEATURES, tell)}, score, config, seen, "champion")
     usual = usual or Profile.of(tidy(config, listings(0, 20, 25))[0], config, days=20)
     return evaluate(scored.tallies["champion"], scored.profiles, usual, config, since, window)
 

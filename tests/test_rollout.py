@@ -1,14 +1,15 @@
 import pytest
 
-from pipeline.artifact import Golden
 from pipeline.errors import Permanent, Temporary
-from pipeline.rollout import Proof, Release, roll_out
+from pipeline.manifest import Golden
+from pipeline.rollout import Proof, Release, Target, roll_out
 from pipeline.verdict import Rollout
 
 OLD, NEW = "sha256:old", "sha256:new"
 GOLDEN = Golden([{"title": "a"}, {"title": "b"}], ["A", "B"])
 FRESH = [{"title": f"row {i}"} for i in range(450)]
 PROOF = Proof(GOLDEN, FRESH)
+CHAMPION, CHALLENGER = Target("1", OLD), Target("2", NEW)
 
 
 def as_trained(rows):
@@ -65,6 +66,10 @@ class Memory:
         with self._fallible("remove_canary", ""):
             self.running.pop("canary", None)
 
+    def remove(self, name):
+        with self._fallible("remove", ""):
+            self.running.clear()
+
     def digest(self, role):
         return self.running[role].digest if role in self.running else None
 
@@ -100,7 +105,7 @@ class _Effect:
 
 def test_a_proven_version_replaces_the_old_one():
     platform = Memory()
-    verdict = roll_out(platform, "toy", "2", NEW, PROOF)
+    verdict = roll_out(platform, "toy", CHALLENGER, PROOF, CHAMPION)
     assert verdict.outcome == Rollout.PROMOTED
     assert verdict.reasons == ("2 golden rows answered as trained, 450 fresh rows without an error",)
     assert (platform.digest("stable"), platform.digest("canary")) == (NEW, None)
@@ -109,7 +114,7 @@ def test_a_proven_version_replaces_the_old_one():
 
 def test_canary_and_stable_answer_every_row_in_batches_before_it_is_called_promoted():
     platform = Memory()
-    roll_out(platform, "toy", "2", NEW, PROOF)
+    roll_out(platform, "toy", CHALLENGER, PROOF, CHAMPION)
     asked = [call for call in platform.calls if call[0] in ("predict", "promote")]
     proof = [2, 200, 200, 50]
     assert asked == [
@@ -137,7 +142,7 @@ def test_canary_and_stable_answer_every_row_in_batches_before_it_is_called_promo
 )  # fmt: skip
 def test_whatever_fails_the_old_version_serves_afterwards_and_no_canary_is_left(platform, words):
     platform = Memory(**platform)
-    verdict = roll_out(platform, "toy", "2", NEW, PROOF)
+    verdict = roll_out(platform, "toy", CHALLENGER, PROOF, CHAMPION)
     assert verdict.outcome == Rollout.ROLLED_BACK
     assert words in verdict.reasons[0]
     assert (platform.digest("stable"), platform.digest("canary")) == (OLD, None)
@@ -147,40 +152,53 @@ def test_whatever_fails_the_old_version_serves_afterwards_and_no_canary_is_left(
 
 def test_a_canary_is_never_promoted_before_it_is_proven():
     platform = Memory(answers={(NEW, "canary"): wrong})
-    roll_out(platform, "toy", "2", NEW, PROOF)
+    roll_out(platform, "toy", CHALLENGER, PROOF, CHAMPION)
     assert set(platform.history) == {OLD}
 
 
 def test_every_difference_is_a_reason():
     platform = Memory(answers={(NEW, "canary"): lambda rows: [None] * len(rows)})
-    assert len(roll_out(platform, "toy", "2", NEW, PROOF).reasons) == 2 + 3
+    assert len(roll_out(platform, "toy", CHALLENGER, PROOF, CHAMPION).reasons) == 2 + 3
 
 
-def test_a_version_that_serves_already_is_left_alone_and_a_canary_beside_it_removed():
+def test_a_version_that_serves_already_is_proven_there_and_a_canary_beside_it_removed():
     platform = Memory(stable=NEW)
     platform.running["canary"] = platform._release(NEW)
-    verdict = roll_out(platform, "toy", "2", NEW, PROOF)
+    verdict = roll_out(platform, "toy", CHALLENGER, PROOF, CHAMPION)
     assert verdict.outcome == Rollout.PROMOTED
     assert (platform.digest("stable"), platform.digest("canary")) == (NEW, None)
-    assert [call[0] for call in platform.calls] == ["release", "remove_canary"]
+    assert {call[:2] for call in platform.calls if call[0] == "predict"} == {("predict", "stable")}
+
+
+def test_a_version_that_serves_already_and_is_not_fit_gives_way_to_the_champion():
+    platform = Memory(stable=NEW, answers={(NEW, "stable"): wrong})
+    verdict = roll_out(platform, "toy", CHALLENGER, PROOF, CHAMPION)
+    assert (verdict.outcome, platform.digest("stable")) == (Rollout.ROLLED_BACK, OLD)
+
+
+def test_a_champion_that_is_not_fit_is_left_to_serve_and_told():
+    platform = Memory(stable=NEW, answers={(NEW, "stable"): wrong})
+    verdict = roll_out(platform, "toy", CHALLENGER, PROOF, CHALLENGER)
+    assert (verdict.outcome, platform.digest("stable")) == (Rollout.ROLLED_BACK, NEW)
 
 
 def test_a_version_that_is_there_but_not_ready_is_rolled_out_anew():
     platform = Memory()
     platform.running["stable"] = Release("2", NEW, False, "http://nowhere")
-    assert roll_out(platform, "toy", "2", NEW, PROOF).outcome == Rollout.PROMOTED
+    assert roll_out(platform, "toy", CHALLENGER, PROOF, CHAMPION).outcome == Rollout.PROMOTED
     assert platform.running["stable"].ready
 
 
 def test_the_first_version_of_a_model_needs_no_old_one():
     platform = Memory(stable=None)
-    assert roll_out(platform, "toy", "1", NEW, PROOF).outcome == Rollout.PROMOTED
+    assert roll_out(platform, "toy", CHALLENGER, PROOF, None).outcome == Rollout.PROMOTED
     assert (platform.digest("stable"), platform.digest("canary")) == (NEW, None)
 
 
-def test_a_first_version_that_is_not_fit_is_not_served():
-    platform = Memory(stable=None, answers={(NEW, "canary"): broken})
-    assert roll_out(platform, "toy", "1", NEW, PROOF).outcome == Rollout.ROLLED_BACK
+@pytest.mark.parametrize("role", ["canary", "stable"])
+def test_a_first_version_that_is_not_fit_is_not_served(role):
+    platform = Memory(stable=None, answers={(NEW, role): broken})
+    assert roll_out(platform, "toy", CHALLENGER, PROOF, None).outcome == Rollout.ROLLED_BACK
     assert platform.running == {}
 
 
@@ -188,23 +206,23 @@ def test_an_old_version_that_cannot_be_brought_back_is_said_together_with_why_it
     fails = [("promote", OLD, "before")]
     platform = Memory(answers={(NEW, "stable"): broken}, fails=fails)
     with pytest.raises(Permanent, match=r"version 2 is not fit: 500: it does not answer; .*promote fails before"):
-        roll_out(platform, "toy", "2", NEW, PROOF)
+        roll_out(platform, "toy", CHALLENGER, PROOF, CHAMPION)
 
 
 @pytest.mark.parametrize("answers", [{}, {(NEW, "canary"): broken}, {(NEW, "stable"): broken}])
 def test_killed_anywhere_a_whole_version_serves_and_the_next_run_ends(answers):
     undisturbed = Memory(answers=answers)
-    roll_out(undisturbed, "toy", "2", NEW, PROOF)
+    roll_out(undisturbed, "toy", CHALLENGER, PROOF, CHAMPION)
     for kill in range(len(undisturbed.calls)):
         platform = Memory(answers=answers)
         platform.interrupted_at = kill
         with pytest.raises(Temporary):
-            roll_out(platform, "toy", "2", NEW, PROOF)
+            roll_out(platform, "toy", CHALLENGER, PROOF, CHAMPION)
         assert platform.digest("stable") in (OLD, NEW)
-        again = roll_out(platform, "toy", "2", NEW, PROOF)
+        again = roll_out(platform, "toy", CHALLENGER, PROOF, CHAMPION)
         assert platform.digest("canary") is None
         assert set(platform.history) <= {OLD, NEW}
         if not answers:
             assert (again.outcome, platform.digest("stable")) == (Rollout.PROMOTED, NEW)
-        if (NEW, "canary") in answers:
+        else:
             assert (again.outcome, platform.digest("stable")) == (Rollout.ROLLED_BACK, OLD)

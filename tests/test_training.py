@@ -8,6 +8,7 @@ from pipeline import artifact, training
 from pipeline.checks import Profile
 from pipeline.data import DAY, KEY, Window, frame
 from pipeline.errors import ConfigError, DataError, Permanent
+from pipeline.manifest import Manifest
 from tests.parts import CODE, listings, model, tidy
 
 TRAINING = Window(100, 110)
@@ -114,7 +115,7 @@ def test_the_median_of_the_seeds_is_written_with_what_must_be_remembered(tmp_pat
     assert made.baseline.answer == rows["category"].mode()[0]
     keys = np.load(tmp_path / "model" / "keys.npy", allow_pickle=False)
     assert keys.tolist() == sorted(rows[KEY].unique())
-    manifest = artifact.manifest(tmp_path / "model")
+    manifest = Manifest.read(tmp_path / "model")
     assert (manifest.name, manifest.task, manifest.commit) == ("toy", "classification", "abc")
     assert manifest.features == {"title": "string", "weight": "number"}
     assert manifest.fingerprint["scikit-learn"]
@@ -128,7 +129,7 @@ def test_the_same_rows_give_the_same_model_and_the_same_snapshot(tmp_path):
     second = train(tmp_path / "again", config, collected(config, whole.sample(frac=1, random_state=0)))
     other = training._snapshot(collected(config, whole.assign(weight=1)))
     assert second.data == first.data != other
-    assert artifact.manifest(tmp_path / "again" / "model").golden == artifact.manifest(tmp_path / "model").golden
+    assert Manifest.read(tmp_path / "again" / "model").golden == Manifest.read(tmp_path / "model").golden
     skops = [tmp_path / one / "model.skops" for one in ("model", "again/model")]
     assert (
         artifact.load(skops[0].parent).estimator[-1].coef_.tolist()
@@ -151,7 +152,7 @@ def test_golden_rows_are_answered_as_on_the_day_of_training(tmp_path):
 def test_few_rows_are_all_golden(tmp_path):
     config = model(tmp_path, evaluation={"minimum_rows": 5, "score": "accuracy"})
     train(tmp_path, config, collected(config, listings(100, 1, 12)))
-    assert len(artifact.manifest(tmp_path / "model").golden.rows) == 12
+    assert len(Manifest.read(tmp_path / "model").golden.rows) == 12
 
 
 def test_a_loss_that_is_not_defined_is_left_out_of_the_record(tmp_path):

@@ -14,6 +14,8 @@ from pipeline.errors import Permanent, Temporary
 from pipeline.settings import Settings
 
 _POLL_SECONDS = 0.5
+# Its database may be busy: a refused write has changed nothing and is asked for again.
+_PAUSES = (0.5, 2, 5)
 
 
 @dataclass(frozen=True)
@@ -79,10 +81,14 @@ def _is_read(settings: Settings, model: str) -> bool:
 
 def _ask(settings: Settings, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
     url = f"{settings.airflow_url}/api/v2/{path}"
-    try:
-        answer = httpx.request(method, url, json=body, timeout=30, trust_env=False)
-    except httpx.TransportError as error:
-        raise Temporary(f"Airflow does not answer at {url} ({error}); start it: make up") from error
+    for pause in _PAUSES:
+        try:
+            answer = _client().request(method, url, json=body)
+        except httpx.TransportError as error:
+            raise Temporary(f"Airflow does not answer at {url} ({error}); start it: make up") from error
+        if not answer.is_server_error:
+            break
+        time.sleep(pause)
     if answer.is_error:
         raise Permanent(f"Airflow refused {method} {url}: {answer.status_code} {answer.text}")
     found: dict[str, Any] = answer.json()

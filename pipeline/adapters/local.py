@@ -106,6 +106,12 @@ class LocalPlatform:
         if self._releases(name).desired().canary is not None:
             self._wish(name, lambda desired: replace(desired, canary=None))
 
+    def remove(self, name: str) -> None:
+        """Stop all that runs of a model; return when it is gone."""
+        if (self._releases(name).desired().stable or self._releases(name).desired().canary) is not None:
+            self._wish(name, lambda desired: replace(desired, stable=None, canary=None))
+        self.stop(name)
+
     def ensure(self, name: str) -> Observed | None:
         """Start the supervisor if need be, wait until nothing is under way; None when nothing is to run."""
         desired = self._releases(name).desired()

@@ -133,7 +133,7 @@ class Registry(Runs):
 
     def points(self, version: Version) -> list[Point]:
         """Return the history of a version's score, oldest first."""
-        run_id = self._monitor(version)
+        run_id = self.monitor(version)
         columns: dict[int, dict[str, float]] = {}
         with calls():
             for key in _POINT:
@@ -148,7 +148,7 @@ class Registry(Runs):
         """Append points; ``shown`` are further metrics a point for the chart. Days that are there stay as they are."""
         from mlflow.entities import Metric
 
-        run_id = self._monitor(version)
+        run_id = self.monitor(version)
         known = {point.day for point in self.points(version)}
         fresh = [
             (point.day, {key: float(getattr(point, key)) for key in _POINT} | dict(extra))
@@ -162,7 +162,8 @@ class Registry(Runs):
                 metrics = [Metric(key, held[key], day * _DAY_MS, day) for day, held in batch for key in held]
                 self.client.log_batch(run_id, metrics)
 
-    def _monitor(self, version: Version) -> str:
+    def monitor(self, version: Version) -> str:
+        """Return the run whose chart is the version's score over time."""
         tags = {"kind": "monitor", "version": version.number}
         return self.find_or_create(version.model, tags, f"monitor of version {version.number}")
 

@@ -6,8 +6,8 @@ from typing import Annotated, Any
 import msgspec
 import numpy as np
 
-from pipeline.artifact import Kind, Manifest
 from pipeline.components.labels import split
+from pipeline.manifest import Kind, Manifest
 from pipeline.serving.query import Limits, Query, Refusal, checked, refuse, refuse_columns
 
 FORMS = ("dataframe_split", "dataframe_records", "instances", "inputs")

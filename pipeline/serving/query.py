@@ -6,7 +6,7 @@ from typing import Any, NoReturn
 
 import msgspec
 
-from pipeline.artifact import Kind, Manifest
+from pipeline.manifest import Kind, Manifest
 
 RANKED_TASKS = ("classification", "retrieval")
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pipeline import artifact, config, fingerprint
-from pipeline.artifact import Kind, Manifest, Model
+from pipeline.artifact import Model
+from pipeline.manifest import Kind, Manifest
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -57,7 +58,7 @@ def load(directory: Path, app_root: Path, version: str = "", digest: str = "") -
     Raises Permanent or ConfigError when it cannot be. A model whose fingerprint differs is not loaded at
     all, as it might fail for that very reason.
     """
-    manifest = artifact.manifest(directory)
+    manifest = Manifest.read(directory)
     faults = fingerprint.differences(manifest.fingerprint, fingerprint.current(manifest.components))
     model = None
     if not faults:

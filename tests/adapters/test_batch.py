@@ -9,6 +9,7 @@ import pytest
 from pipeline import artifact
 from pipeline.adapters.batch import Batch
 from pipeline.errors import Permanent
+from pipeline.manifest import Manifest
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +56,7 @@ def test_a_fingerprint_that_differs_is_an_error_that_names_the_part(toy, tmp_pat
     import pandas as pd
 
     root = toy.titles(tmp_path / "image", 1)
-    recorded = artifact.manifest(root / "model").fingerprint
+    recorded = Manifest.read(root / "model").fingerprint
     toy.spoil(root, fingerprint=recorded | {"numpy": "1.0"})
     with batch(root) as process, pytest.raises(Permanent, match=r"numpy is .*, at training it was 1\.0"):
         process.predict(pd.DataFrame({"title": ["本"] * rows}))

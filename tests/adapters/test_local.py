@@ -14,10 +14,11 @@ from pathlib import Path
 import httpx
 import pytest
 
-from pipeline import artifact, settings
+from pipeline import settings
 from pipeline.adapters.local import LocalPlatform
 from pipeline.adapters.releases import Desired, Releases, Wanted
 from pipeline.errors import Permanent
+from pipeline.manifest import Manifest
 from pipeline.rollout import Release
 
 NAME = "titles"
@@ -30,7 +31,7 @@ def roots(toy, tmp_path_factory):
     """Unpacked images by digest; the fingerprint of the bad one differs."""
     folder = tmp_path_factory.mktemp("images")
     found = {ONE: toy.titles(folder / "1", 1), TWO: toy.titles(folder / "2", 2), BAD: toy.titles(folder / "bad", 3)}
-    recorded = artifact.manifest(found[BAD] / "model").fingerprint
+    recorded = Manifest.read(found[BAD] / "model").fingerprint
     toy.spoil(found[BAD], fingerprint=recorded | {"japanese.sys.dic": "0000"})
     return found
 
@@ -262,6 +263,19 @@ def test_stop_leaves_nothing_running_and_ensure_brings_it_back_on_its_port(platf
     assert served(address) == "1"
 
 
+def test_what_is_removed_is_gone_and_does_not_come_back(platform, files):
+    platform.start_canary(NAME, "2", TWO)
+    before, address = files.observed(), platform.release(NAME, "stable").address
+    for _ in range(2):
+        platform.remove(NAME)
+        assert gone(before.supervisor)
+        assert gone(before.stable.pid)
+        assert gone(before.canary.pid)
+        assert platform.release(NAME, "stable") is None
+    platform.start_canary(NAME, "1", ONE)
+    assert platform.promote(NAME).address == address
+
+
 def test_a_port_that_is_taken_is_told_and_another_model_gets_another(platform, files, here):
     other = Releases(here.home, "other")
     with other.listener(here.model_port, 0) as listener:
@@ -288,7 +302,7 @@ def test_a_model_that_never_ran_has_no_release_and_starts_nothing(platform, here
 
 def test_a_stable_server_that_is_no_longer_ready_says_why(platform, files, toy, roots):
     before = files.observed().stable
-    recorded = artifact.manifest(roots[ONE] / "model").fingerprint
+    recorded = Manifest.read(roots[ONE] / "model").fingerprint
     toy.spoil(roots[ONE], fingerprint=recorded | {"numpy": "0.1"})
     try:
         os.kill(before.pid, signal.SIGKILL)

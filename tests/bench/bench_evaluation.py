@@ -26,6 +26,7 @@ from pipeline.adapters.batch import Batch
 from pipeline.adapters.sql import BATCH_ROWS, SqlSource
 from pipeline.data import Window
 from pipeline.evaluation import Subject
+from pipeline.manifest import Manifest
 from pipeline.settings import ROOT
 from tests.bench import marketplace
 
@@ -71,9 +72,9 @@ def evaluate(folder: Path, window: Window, score: str) -> tuple[int, float]:
     settings, directory = config.load(folder / MODEL), folder / "model"
     seen = np.load(directory / "keys.npy", allow_pickle=False)
     with Batch.of(directory, folder / "app") as batch:
-        champion = Subject(artifact.manifest(directory).features, batch.predict)
+        champion = Subject(Manifest.read(directory).features, batch.predict)
         rows = data.read(source(folder), settings, window)
-        scored = evaluation.score_rows(rows, {"": champion}, scores.get(score), settings, seen, resample=True)
+        scored = evaluation.score_rows(rows, {"": champion}, scores.get(score), settings, seen, "")
         usual = training.record(directory).profile
         found = evaluation.evaluate(scored.tallies[""], scored.profiles, usual, settings, window.first, window)
         return found.rows, peak_mib()

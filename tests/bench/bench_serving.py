@@ -30,7 +30,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.svm import LinearSVC
 
 from pipeline import artifact, fingerprint, listings
-from pipeline.artifact import Golden, Manifest
+from pipeline.manifest import Golden, Manifest
 from pipeline.settings import ROOT
 from tests.bench.server import cpu_seconds, free_port, running
 

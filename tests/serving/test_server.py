@@ -11,6 +11,8 @@ import time
 import httpx
 import pytest
 
+from pipeline.manifest import Golden, Manifest
+
 PREDICT = {"inputs": {"title": ["英語の参考書"]}}
 
 
@@ -26,9 +28,7 @@ def spoilt(images, toy, tmp_path):
 
 
 def test_a_fingerprint_that_differs_keeps_the_server_up_but_unready_and_names_the_part(serve, images, spoilt):
-    from pipeline import artifact
-
-    recorded = artifact.manifest(images["titles"] / "model").fingerprint
+    recorded = Manifest.read(images["titles"] / "model").fingerprint
     with serve(spoilt(fingerprint=recorded | {"japanese.sys.dic": "0000"})) as server:
         ready = server.http.get("/v2/health/ready")
         assert ready.status_code == 503
@@ -42,10 +42,7 @@ def test_a_fingerprint_that_differs_keeps_the_server_up_but_unready_and_names_th
 
 
 def test_golden_predictions_that_differ_keep_the_server_unready(serve, images, spoilt):
-    from pipeline import artifact
-    from pipeline.artifact import Golden
-
-    golden = artifact.manifest(images["titles"] / "model").golden
+    golden = Manifest.read(images["titles"] / "model").golden
     other = Golden(golden.rows, ["本@0", *golden.predictions[1:]])
     with serve(spoilt(golden=other)) as server:
         ready = server.http.get("/v2/health/ready")

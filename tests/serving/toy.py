@@ -7,9 +7,10 @@ import msgspec
 import numpy as np
 
 from pipeline import artifact, fingerprint
-from pipeline.artifact import Golden, Manifest, Model
+from pipeline.artifact import Model
 from pipeline.components.japanese import tokens
 from pipeline.components.labels import LabelSets
+from pipeline.manifest import Golden, Manifest
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 GROUPS = {
@@ -98,7 +99,7 @@ def slow(root):
 def spoil(root, **changes):
     """Change the manifest of an image as no training would have written it."""
     path = root / "model" / "zeta.json"
-    path.write_bytes(msgspec.json.encode(msgspec.structs.replace(artifact.manifest(root / "model"), **changes)))
+    path.write_bytes(msgspec.json.encode(msgspec.structs.replace(Manifest.read(root / "model"), **changes)))
     return root
 
 

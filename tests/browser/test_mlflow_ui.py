@@ -1,0 +1,53 @@
+"""MLflow's own pages in a real browser: what a reviewer looks at of a model that Zeta keeps."""
+
+import pytest
+
+from tests.installation import BOOTSTRAP, KEEP, at, opened, run
+
+WAIT_MS = 60_000
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory, tracking_uri):
+    """An installation, and its model that was released and then kept."""
+    with opened(tmp_path_factory.mktemp("ui"), tracking_uri) as made:
+        name = made.toy(alerts=[])
+        run(name, BOOTSTRAP, KEEP)
+        yield made, name
+
+
+@pytest.fixture
+def ui(browser):
+    """A page in a context of its own; MLflow's pages may say on the console what they like."""
+    context = browser.new_context(viewport={"width": 1400, "height": 1000})
+    yield context.new_page()
+    context.close()
+
+
+def test_the_models_page_shows_which_version_is_champion(ui, kept):
+    made, name = kept
+    ui.goto(f"{made.tracking_uri}/#/models/{name}")
+    row = ui.get_by_role("row").filter(has_text="Version 1")
+    row.get_by_text("champion", exact=False).first.wait_for(timeout=WAIT_MS)
+    assert "challenger" in row.inner_text()
+
+
+def test_the_monitor_run_draws_the_score_over_time_with_its_reference_and_interval(ui, kept):
+    made, name = kept
+    champion = made.registry.aliased(name, "champion")
+    ui.goto(f"{made.registry.link(made.registry.monitor(champion))}/model-metrics")
+    for metric in ("score", "score_low", "score_high", "reference"):
+        ui.get_by_placeholder("Search metric charts").fill(f"^{metric}$")
+        ui.get_by_text(f"monitor of version 1 ({metric})", exact=True).wait_for(timeout=WAIT_MS)
+        ui.wait_for_function(
+            "n => document.querySelectorAll('.js-plotly-plot .point').length === n",
+            arg=len(made.registry.points(champion)), timeout=WAIT_MS,
+        )  # fmt: skip
+
+
+def test_the_report_opens_among_the_runs_artifacts(ui, kept):
+    made, name = kept
+    ui.goto(f"{made.registry.link(made.registry.run(name, at(BOOTSTRAP)))}/artifacts/report.html")
+    report = ui.frame_locator("iframe")
+    report.get_by_role("heading", name="Version 1 is fit to be the first champion").wait_for(timeout=WAIT_MS)
+    report.locator("svg:visible").first.wait_for(timeout=WAIT_MS)
