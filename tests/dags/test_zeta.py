@@ -1,8 +1,6 @@
 """The DAGs, read and run by the real Airflow in its own environment; the ``zeta`` command is a script of the test's."""
 
 import json
-import os
-import subprocess
 import sys
 from itertools import pairwise
 from pathlib import Path
@@ -10,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from pipeline.settings import ROOT
+from tests.dags.played import airflow, play
 
-PYTHON = ROOT / ".zeta/envs/airflow/bin/python"
+AT = "2026-03-03T05:00:00+00:00"
 MODEL = """\
 name: {name}
 owner: listing-ml
@@ -53,28 +51,6 @@ SCENARIOS: dict[str, Any] = {
 }
 
 
-def _airflow(home: Path, *arguments: str, **variables: str) -> str:
-    if not PYTHON.exists():
-        pytest.skip(f"{PYTHON} is missing; run: make install")
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW")}
-    environment |= {
-        "AIRFLOW_HOME": str(home / "airflow"),
-        "AIRFLOW__CORE__DAGS_FOLDER": str(ROOT / "dags"),
-        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
-        "PYTHONPATH": str(ROOT),
-        "ZETA_HOME": str(home),
-        "ZETA_MODELS": str(home / "models"),
-    }
-    done = subprocess.run([PYTHON, *arguments], env=environment | variables, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout.splitlines()[-1]
-
-
-def _play(home: Path, *arguments: str, **variables: str) -> dict[str, Any]:
-    script = str(Path(__file__).with_name("play.py"))
-    return json.loads(_airflow(home, script, str(ROOT / "dags"), *arguments, **variables))
-
-
 def _write_model(home: Path, name: str) -> None:
     folder = home / "models" / name
     folder.mkdir(parents=True)
@@ -96,7 +72,7 @@ def fleet(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def parsed(fleet: Path) -> dict[str, Any]:
-    return _play(fleet, "parse", PYTHONHASHSEED="1")
+    return play(fleet, "parse", AT, PYTHONHASHSEED="1")
 
 
 def _tasks(dag: dict[str, Any]) -> dict[str, Any]:
@@ -144,7 +120,7 @@ def test_a_broken_model_yaml_keeps_a_dag_that_fails_and_pages(parsed: dict[str, 
 
 
 def test_the_dags_are_the_same_at_every_look(fleet: Path, parsed: dict[str, Any]) -> None:
-    assert _play(fleet, "parse", PYTHONHASHSEED="2") == parsed
+    assert play(fleet, "parse", AT, PYTHONHASHSEED="2") == parsed
 
 
 @pytest.fixture(scope="module")
@@ -157,8 +133,8 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     command.write_text(f"#!{sys.executable}\n{FAKE}")
     command.chmod(0o755)
     (home / "answers").write_text(json.dumps(SCENARIOS))
-    _airflow(home, "-m", "airflow", "db", "migrate")
-    runs = _play(home, "play", *(f"zeta_{name}" for name in SCENARIOS), ZETA_COMMAND=str(command))
+    airflow(home, "-m", "airflow", "db", "migrate")
+    runs = play(home, "play", AT, *(f"zeta_{name}" for name in SCENARIOS), ZETA_COMMAND=str(command))
     calls = [json.loads(line) for line in (home / "calls").read_text().splitlines()]
     return {
         name: runs[f"zeta_{name}"] | {"calls": [call[1:] for call in calls if call[0] == name]} for name in SCENARIOS
@@ -181,7 +157,7 @@ def test_a_champion_that_is_kept_ends_the_run_after_decide(played: dict[str, Any
 
 
 def test_each_command_gets_the_logical_time_of_the_run(played: dict[str, Any]) -> None:
-    assert {at for run in played.values() for _, at, _ in run["calls"]} == {"2026-03-03T05:00:00+00:00"}
+    assert {at for run in played.values() for _, at, _ in run["calls"]} == {AT}
 
 
 def test_what_decide_finds_worth_it_is_announced(played: dict[str, Any]) -> None:
