@@ -11,7 +11,7 @@ import os
 import re
 import stat
 import tarfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -22,6 +22,16 @@ MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 CONFIG = "application/vnd.oci.image.config.v1+json"
 # Not compressed: a model hardly shrinks, and so a layer's digest is its diff_id too.
 LAYER = "application/vnd.oci.image.layer.v1.tar"
+# What docker calls the same formats: `docker push` writes these.
+_OCI = {
+    "application/vnd.docker.distribution.manifest.v2+json": MANIFEST,
+    "application/vnd.docker.container.image.v1+json": CONFIG,
+    "application/vnd.docker.image.rootfs.diff.tar.gzip": f"{LAYER}+gzip",
+    "application/vnd.docker.image.rootfs.diff.tar": LAYER,
+}
+MANIFESTS = (MANIFEST, "application/vnd.docker.distribution.manifest.v2+json")
+_REFERENCE = re.compile(r"([a-z0-9]+(?:(?:[-._]|--)[a-z0-9]+)*):([A-Za-z0-9]+(?:[-._][A-Za-z0-9]+)*)")
+_AUTHOR = "zeta"
 _EPOCH = "1970-01-01T00:00:00Z"
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 _CHUNK = 1 << 18
@@ -80,6 +90,13 @@ class Image:
         return parts(self.manifest)[1:]
 
     @property
+    def appended(self) -> tuple[Descriptor, ...]:
+        """The layers that ``append`` put on top, lowest first: the history says whose a layer is."""
+        history = reversed(json.loads(self.config).get("history") or [])
+        own = itertools.takewhile(lambda entry: entry.get("created_by") == _AUTHOR, history)
+        return self.layers[len(self.layers) - sum(1 for _ in own) :]
+
+    @property
     def labels(self) -> dict[str, str]:
         """The labels; docker writes null for none."""
         return (json.loads(self.config).get("config") or {}).get("Labels") or {}
@@ -93,6 +110,14 @@ def parts(manifest: bytes) -> tuple[Descriptor, ...]:
         return tuple(Descriptor(part["mediaType"], Digest(part["digest"]), part["size"]) for part in entries)
     except (ValueError, KeyError, TypeError) as error:
         raise Permanent(f"{Digest.of(manifest)}: not an image manifest; name an image's digest") from error
+
+
+def split(reference: str) -> tuple[str, str]:
+    """Return name and version of a reference that registries and layouts can keep; ConfigError when it is none."""
+    match = _REFERENCE.fullmatch(reference)
+    if not match:
+        raise ConfigError(f"image reference {reference!r}: expected <name>:<version> as in 'category:4'")
+    return match[1], match[2]
 
 
 def canonical(value: Any) -> bytes:
@@ -117,13 +142,21 @@ def empty(machine: str) -> Image:
     return _image(manifest, config)
 
 
-def append(base: Image, layer: Descriptor, labels: Mapping[str, str]) -> Image:
-    """Return the base with one more uncompressed layer, its labels overlaid; all else in it is kept."""
+def append(base: Image, layer: Descriptor, labels: Mapping[str, str], env: Mapping[str, str] | None = None) -> Image:
+    """Return the base with one more uncompressed layer, its labels and variables overlaid; all else in it is kept.
+
+    A base in docker's format becomes one in the OCI's, which differs in the names of the formats alone.
+    """
     manifest, config = json.loads(base.manifest), json.loads(base.config)
+    for part in (manifest, manifest["config"], *manifest["layers"]):
+        part["mediaType"] = _OCI.get(part.get("mediaType", MANIFEST), part.get("mediaType", MANIFEST))
     manifest["layers"].append(layer.json())
-    config["config"] = {**(config.get("config") or {}), "Labels": base.labels | dict(labels)}
+    settings = config.get("config") or {}
+    variables = dict(pair.split("=", 1) for pair in settings.get("Env") or []) | dict(env or {})
+    settings |= {"Env": [f"{name}={value}" for name, value in variables.items()], "Labels": base.labels | dict(labels)}
+    config["config"] = settings
     config["rootfs"]["diff_ids"].append(layer.digest)
-    config.setdefault("history", []).append({"created": _EPOCH, "created_by": "zeta"})
+    config.setdefault("history", []).append({"created": _EPOCH, "created_by": _AUTHOR})
     return _image(manifest, config)
 
 
@@ -139,6 +172,15 @@ def application(checkout: Path) -> dict[str, Path]:
         "/app/pipeline": checkout / "pipeline",
         "/app/requirements.txt": checkout / "images/model/requirements.txt",
     }
+
+
+def measured(chunks: Iterable[bytes]) -> Descriptor:
+    """Return the descriptor of the layer that these bytes are."""
+    seen, size = hashlib.sha256(), 0
+    for chunk in chunks:
+        seen.update(chunk)
+        size += len(chunk)
+    return Descriptor(LAYER, Digest(f"sha256:{seen.hexdigest()}"), size)
 
 
 def layer(files: Mapping[str, Path]) -> Iterator[bytes]:

@@ -3,6 +3,7 @@
 import html
 import re
 import subprocess
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -24,8 +25,9 @@ def keys(section: type[BaseModel] = ModelConfig, above: str = "") -> list[tuple[
         if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
             found += keys(field.annotation, f"{above}{name}.")
         else:
-            default = "" if field.is_required() else section.model_json_schema()["properties"][name].get("default")
-            found.append((f"{above}{name}", field.description or "", str(default)))
+            default = "" if field.is_required() else field.get_default(call_default_factory=True)
+            written = f"{default.days}d" if isinstance(default, timedelta) else str(default)
+            found.append((f"{above}{name}", field.description or "", written))
     return found
 
 

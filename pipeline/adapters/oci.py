@@ -10,21 +10,18 @@ import hashlib
 import json
 import os
 import platform
-import re
 import shutil
 import tarfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from pipeline import image
-from pipeline.errors import ConfigError, Permanent
+from pipeline.errors import Permanent
 from pipeline.image import Descriptor, Digest, Image
 
 _NAME = "org.opencontainers.image.ref.name"
-# image-spec annotations.md: what a reference in a layout may be, here with its version.
-_REFERENCE = re.compile(r"[A-Za-z0-9]+(?:(?:[-._]|--)[A-Za-z0-9]+)*:[A-Za-z0-9]+(?:[-._][A-Za-z0-9]+)*")
 
 
 class Layout:
@@ -52,8 +49,7 @@ class Layout:
 
         A reference ``<name>:<version>`` that names another image moves to this one.
         """
-        if not _REFERENCE.fullmatch(reference):
-            raise ConfigError(f"image reference {reference!r}: expected <name>:<version> as in 'category:4'")
+        image.split(reference)
         with _alone(self.path) as partial:
             below = self._image(base)
             layer = self._stream(image.layer(files), partial)
@@ -69,16 +65,7 @@ class Layout:
 
     def unpack(self, digest: Digest, target: Path) -> Path:
         """Return the folder in ``target`` with the image's root file system; made whole or not at all."""
-        root = target / digest.hex
-        with _alone(target) as partial:
-            if not root.is_dir():
-                layers = self._image(digest).layers
-                partial.mkdir()
-                for layer in layers:
-                    self._extract(layer, partial)
-                partial.chmod(0o755)
-                partial.rename(root)
-        return root
+        return unpacked(target / digest.hex, lambda root: self._fill(root, self._image(digest).layers))
 
     def _blob(self, digest: Digest) -> Path:
         return self.path / "blobs" / "sha256" / digest.hex
@@ -128,20 +115,36 @@ class Layout:
         _write(self.path / "oci-layout", image.canonical({"imageLayoutVersion": "1.0.0"}), partial)
         return made.digest
 
-    def _extract(self, layer: Descriptor, root: Path) -> None:
-        path = self._blob(layer.digest)
-        if layer.media_type != image.LAYER:
-            raise Permanent(f"{path}: is a {layer.media_type}; expected a {image.LAYER}, as Zeta builds it")
-        try:
-            with path.open("rb") as file:
-                if hashlib.file_digest(file, "sha256").hexdigest() != layer.digest.hex:
-                    raise _damaged(path)
-                file.seek(0)
-                with tarfile.open(fileobj=file, mode="r:") as tar:
-                    for member in tar:
-                        _place(tar, member, root)
-        except (FileNotFoundError, tarfile.TarError) as error:
-            raise _damaged(path) from error
+    def _fill(self, root: Path, layers: Iterable[Descriptor]) -> None:
+        for layer in layers:
+            path = self._blob(layer.digest)
+            try:
+                with path.open("rb") as file:
+                    if hashlib.file_digest(file, "sha256").hexdigest() != layer.digest.hex:
+                        raise _damaged(path)
+                extract(path, layer, root)
+            except (FileNotFoundError, tarfile.TarError) as error:
+                raise _damaged(path) from error
+
+
+def unpacked(root: Path, fill: Callable[[Path], None]) -> Path:
+    """Return the folder ``root``, which ``fill`` makes when it is not there; made whole or not at all."""
+    with _alone(root.parent) as partial:
+        if not root.is_dir():
+            partial.mkdir()
+            fill(partial)
+            partial.chmod(0o755)
+            partial.rename(root)
+    return root
+
+
+def extract(path: Path, layer: Descriptor, root: Path) -> None:
+    """Lay the files of a layer, which is the file ``path``, out below ``root``; TarError when it is no archive."""
+    if layer.media_type != image.LAYER:
+        raise Permanent(f"{path}: is a {layer.media_type}; expected a {image.LAYER}, as Zeta builds it")
+    with tarfile.open(path, mode="r:") as tar:
+        for member in tar:
+            _place(tar, member, root)
 
 
 def _name(entry: Mapping[str, Any]) -> str | None:
