@@ -3,7 +3,6 @@
 import difflib
 import functools
 import re
-from collections.abc import Iterable, Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -13,7 +12,8 @@ from croniter import croniter
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic.json_schema import GenerateJsonSchema
 
-from pipeline.document import Document, Place
+from pipeline import faults
+from pipeline.document import Document
 from pipeline.errors import ConfigError
 
 Task = Literal["classification", "multilabel", "regression", "retrieval"]
@@ -30,15 +30,9 @@ BASELINES: dict[Task, list[str]] = {
     "regression": ["median", "last_value"],
     "retrieval": ["most_frequent"],
 }
-OWN = re.compile(r"model\.[A-Za-z_]\w*")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _DURATION = r"^([0-9]{1,7})([smhdw])$"
 _LONGEST = timedelta(days=36_525)
-
-
-def _near(text: Any, known: Iterable[str]) -> str:
-    near = difflib.get_close_matches(str(text), known, 1)
-    return f"; did you mean {near[0]!r}?" if near else ""
 
 
 def _duration(text: Any) -> Any:
@@ -74,6 +68,7 @@ Reference = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]*$")]
 Column = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(ge=1)]
+Percent = Annotated[int, Field(ge=1, le=99)]
 
 
 class _Section(BaseModel):
@@ -141,6 +136,30 @@ class GateRules(_Section):
     baseline_margin: Annotated[float, Field(ge=0)] = Field(default=0.0, description="By how much it must be beaten.")
 
 
+class Canary(_Section):
+    """How a new version meets live requests before it replaces the champion."""
+
+    steps: list[Percent] = Field(default=[10, 50], description="Percent of the requests that it gets, one by one.")
+    hold: Duration = Field(default=timedelta(seconds=60), description="How long each step is watched.")
+    requests: Positive = Field(default=100, description="With fewer live ones, fresh rows are replayed.")
+    shift: Share = Field(default=0.1, description="How much farther live predictions may be from the champion's.")
+
+
+class Resources(_Section):
+    """What each replica is given, as Kubernetes writes it."""
+
+    cpu: Annotated[str, Field(pattern=r"^([0-9]+m|[0-9]+(\.[0-9]+)?)$")] = Field(default="500m", description="Cores.")
+    memory: Annotated[str, Field(pattern=r"^[0-9]+(Mi|Gi)$")] = Field(default="1Gi", description="Bytes.")
+
+
+class RolloutRules(_Section):
+    """How a version is brought into production."""
+
+    replicas: Positive = Field(default=2, description="Servers of the champion on Kubernetes.")
+    canary: Canary = Field(default_factory=Canary)
+    resources: Resources = Field(default_factory=Resources)
+
+
 class ModelConfig(_Section):
     """One model.yaml."""
 
@@ -158,6 +177,7 @@ class ModelConfig(_Section):
     degradation: Degradation = Field(default_factory=Degradation)
     training: Training = Field(default_factory=Training)
     gate: GateRules
+    rollout: RolloutRules = Field(default_factory=RolloutRules)
     alerts: list[Reference] = Field(default=[], description="ZETA_ALERT_<NAME> holds an Apprise URL.")
     _folder: Path = Path()
 
@@ -175,14 +195,14 @@ class _Schema(GenerateJsonSchema):
 def load(path: Path) -> ModelConfig:
     """Read one model.yaml; ConfigError lists every fault: file, line, key, value and expected form."""
     document = Document(path)
-    faults = [*document.faults, *_own_faults(document.values, path.parent)]
+    found = [*document.faults, *faults.own(document.values, path.parent, SCORES, BASELINES)]
     try:
         config = ModelConfig.model_validate(document.values)
     except ValidationError as error:
-        faults += [_shape_fault(fault) for fault in error.errors()]
-    if faults:
-        faults.sort(key=lambda fault: document.line(fault[0]))
-        raise ConfigError("\n".join(_line(document, place, text) for place, text in faults))
+        found += [faults.shape(fault, ModelConfig) for fault in error.errors()]
+    if found:
+        found.sort(key=lambda fault: document.line(fault[0]))
+        raise ConfigError("\n".join(faults.line(document, place, text) for place, text in found))
     config._folder = path.parent
     return config
 
@@ -196,60 +216,3 @@ def schema() -> dict[str, Any]:
     """Return the JSON schema of model.yaml, for editors."""
     model = ModelConfig.model_json_schema(schema_generator=_Schema)
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **model}
-
-
-def _line(document: Document, place: Place, text: str) -> str:
-    key = ".".join(str(part) for part in place) or "model.yaml"
-    return f"{document.path}:{document.line(place)}: {key}: {text}"
-
-
-def _shape_fault(fault: Any) -> tuple[Place, str]:
-    place = tuple(fault["loc"])
-    if fault["type"] == "missing":
-        description = _fields(place[:-1])[place[-1]].description
-        return place, f"missing; expected {description.rstrip('.') if description else f'keys {list(_fields(place))}'}"
-    if fault["type"] == "extra_forbidden":
-        known = list(_fields(place[:-1]))
-        return place, "unknown key" + (_near(place[-1], known) or f"; known: {known}")
-    message = fault["msg"].removeprefix("Value error, ")
-    return place, f"{fault['input']!r}: {message}" + _near(fault["input"], re.findall(r"'([^']+)'", message))
-
-
-def _fields(section: Place) -> dict[Any, Any]:
-    fields: Any = ModelConfig.model_fields
-    for part in section:
-        fields = fields[part].annotation.model_fields
-    return fields
-
-
-def _own_faults(values: dict[str, Any], folder: Path) -> Iterator[tuple[Place, str]]:
-    """Yield what the shape alone cannot tell, from the raw values, so that it is said beside the shape's faults."""
-    if isinstance(name := values.get("name"), str) and name != folder.name:
-        yield ("name",), f"{name!r} is not the folder's name; expected {folder.name!r}"
-    yield from _unfitting(values, ("evaluation", "score"), SCORES)
-    yield from _unfitting(values, ("gate", "baseline"), BASELINES)
-    yield from _absent(values.get("code", "model.py"), ("code",), folder)
-    yield from _absent(_at(values, ("data", "query")), ("data", "query"), folder)
-    features, label = _at(values, ("data", "features")), _at(values, ("data", "label"))
-    if isinstance(label, str) and isinstance(features, list) and label in features:
-        yield ("data", "features"), f"{label!r} is the label: a model that sees the truth learns nothing; take it out"
-
-
-def _unfitting(values: dict[str, Any], place: Place, known: dict[Task, list[str]]) -> Iterator[tuple[Place, str]]:
-    value, task = _at(values, place), values.get("task")
-    fitting = next((names for one, names in known.items() if one == task), sorted(set().union(*known.values())))
-    if isinstance(value, str) and value not in fitting and not OWN.fullmatch(value):
-        expected = f"expected one of {fitting} or model.<name>" + _near(value, fitting)
-        yield place, f"{value!r} does not fit task {task!r}; {expected}"
-
-
-def _absent(file: Any, place: Place, folder: Path) -> Iterator[tuple[Place, str]]:
-    beside = isinstance(file, str) and (folder / file).resolve().is_relative_to(folder.resolve())
-    if isinstance(file, str) and not (beside and (folder / file).is_file()):
-        yield place, f"no file {file!r} beside model.yaml; write it or name the one that is there"
-
-
-def _at(values: Any, place: Place) -> Any:
-    for part in place:
-        values = values.get(part) if isinstance(values, dict) else None
-    return values

@@ -4,14 +4,14 @@ from collections import deque
 from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 from pipeline import data, image, rollout
 from pipeline.adapters.registry import CHAMPION, PREVIOUS, Version
+from pipeline.config import Canary
 from pipeline.data import Window
 from pipeline.errors import Permanent
 from pipeline.judgement import first_loss_key
-from pipeline.manifest import Kind, Manifest
+from pipeline.manifest import Golden, Manifest
 from pipeline.rollout import Release, Target
 from pipeline.settings import ROOT
 from pipeline.verdict import Gate, Rollout, Verdict
@@ -46,14 +46,14 @@ def build(work: Workspace, version: Version) -> str:
     return digest
 
 
-def deliver(work: Workspace, version: Version, at: datetime) -> Verdict:
-    """Roll a version out and, once it is promoted, move the aliases."""
-    digest = build(work, version)
-    described = Manifest.read(work.unpacked(digest) / "model")
-    proof = rollout.Proof(described.golden, _fresh(work, at, described.features))
+def deliver(work: Workspace, version: Version, at: datetime, rules: Canary | None = None) -> Verdict:
+    """Roll a version out, compared by ``rules`` with what serves; once it is promoted, move the aliases."""
+    target = Target(version.number, build(work, version))
+    golden = Manifest.read(work.unpacked(target.digest) / "model").golden
+    proof = rollout.Proof(golden, _fresh(work, at, work.registry.version(version.model, version.number)))
     champion = work.registry.aliased(version.model, CHAMPION)
     back = _target(champion) if champion else None
-    verdict = rollout.roll_out(work.platform, version.model, Target(version.number, digest), proof, back)
+    verdict = rollout.roll_out(work.platform, version.model, target, proof, back, rules)
     if verdict.outcome == Rollout.PROMOTED:
         move_aliases(work, version)
     return verdict
@@ -120,7 +120,7 @@ def _promoted(work: Workspace, serving: Release, champion: Version | None) -> Ve
 def _serve(work: Workspace, champion: Version) -> None:
     target = Target(champion.number, build(work, champion))
     golden = Manifest.read(work.unpacked(target.digest) / "model").golden
-    verdict = rollout.roll_out(work.platform, champion.model, target, rollout.Proof(golden, ()), target)
+    verdict = rollout.roll_out(work.platform, champion.model, target, rollout.Proof(golden, Golden([], [])), target)
     if verdict.outcome != Rollout.PROMOTED:
         raise Permanent(f"{champion.model}: champion version {champion.number} does not serve: {_words(verdict)}")
 
@@ -133,9 +133,13 @@ def _words(verdict: Verdict) -> str:
     return "; ".join(verdict.reasons)
 
 
-def _fresh(work: Workspace, at: datetime, features: dict[str, Kind]) -> list[dict[str, Any]]:
-    """Return the features of the newest matured rows, as a client sends them."""
+def _fresh(work: Workspace, at: datetime, version: Version) -> Golden:
+    """Return the newest matured rows as a client sends them, and what the version's image answers by itself."""
     end = data.matured_end(at, work.config)
     window = Window(end - data.whole_days(work.config.gate.window), end)
     newest = deque(data.read(work.source, work.config, window), maxlen=1)
-    return [row for batch in newest for row in data.records(data.inputs(batch.tail(FRESH_ROWS), features))]
+    with work.deployed(version) as subject:
+        for batch in newest:
+            rows = data.inputs(batch.tail(FRESH_ROWS), dict(subject.features))
+            return Golden(data.records(rows), subject.predict(rows, "labels", 1).tolist())
+    return Golden([], [])

@@ -10,6 +10,7 @@ import msgspec
 from pipeline.errors import Permanent
 
 Kind = Literal["string", "number"]
+_SHOWN = 5
 
 
 class Golden(msgspec.Struct, frozen=True):
@@ -18,16 +19,17 @@ class Golden(msgspec.Struct, frozen=True):
     rows: list[dict[str, str | float | None]]
     predictions: list[str | float]
 
-    def differences(self, answers: Sequence[Any]) -> list[str]:
-        """Return a sentence for each row that is answered otherwise; a label set may come as a list."""
+    def differences(self, answers: Sequence[Any], kind: str = "golden", earlier: str = "at training") -> list[str]:
+        """Return what is answered otherwise, the first five rows one by one; a label set may come as a list."""
         if len(answers) != len(self.predictions):
-            return [f"{len(self.predictions)} golden rows got {len(answers)} answers"]
+            return [f"{len(self.predictions)} {kind} rows got {len(answers)} answers"]
         pairs = enumerate(zip(answers, self.predictions, strict=True))
-        return [
-            f"golden row {row} is answered {answer!r}, at training it was {recorded!r}"
+        faults = [
+            f"{kind} row {row} is answered {answer!r}, {earlier} it was {recorded!r}"
             for row, (answer, recorded) in pairs
             if not _equal("|".join(map(str, answer)) if isinstance(answer, list) else answer, recorded)
         ]
+        return faults[:_SHOWN] + [f"{len(faults) - _SHOWN} {kind} rows more differ"] * (len(faults) > _SHOWN)
 
 
 class Manifest(msgspec.Struct, frozen=True):

@@ -1,15 +1,26 @@
-"""Rolling a release out: canary, proof, promotion; whatever fails leaves the old version serving."""
+"""Rolling a release out: canary, proof, watch, promotion; whatever fails leaves the old version serving.
 
-from collections.abc import Sequence
+The steps are the same on every platform. What a platform cannot do, send it a share of the live requests, is replaced
+by a replay of fresh rows; a canary that nobody has asked anything is never promoted beside a champion.
+"""
+
+import math
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
+from pipeline.canary import Watch, apart
+from pipeline.config import Canary
 from pipeline.errors import Permanent
 from pipeline.manifest import Golden
+from pipeline.observation import Observation, grouped
 from pipeline.verdict import Rollout, Verdict
 
+LOOK_SECONDS = 2.0
 _BATCH = 200
-Role = Literal["stable", "canary"]
+_REPLAYED = 100
+Role = Literal["stable", "canary", "baseline"]
 
 
 @dataclass(frozen=True)
@@ -38,16 +49,25 @@ class Platform(Protocol):
         """Return the stable release as it is at this moment, without starting or awaiting anything."""
 
     def start_canary(self, name: str, version: str, digest: str) -> Release:
-        """Start a canary and return it when it is ready; Permanent, with its log's last lines, when it never is."""
+        """Start a canary, and beside it a baseline: what is stable, as freshly started; return it when it is ready.
+
+        Permanent, with its log's last lines, when it never is.
+        """
 
     def predict(self, name: str, role: Role, rows: list[dict[str, Any]]) -> list[Any]:
         """Return what a role answers for rows of features; Permanent when it answers with an error."""
+
+    def split(self, name: str, percent: int) -> bool:
+        """Send the canary, and the baseline too, a share of the live requests; False where that cannot be."""
+
+    def observe(self, name: str, role: Role) -> Observation:
+        """Return what a role has counted since it was started; Permanent when one of its servers has died."""
 
     def promote(self, name: str) -> Release:
         """Let the canary's digest take over the stable address without a failed request; return it."""
 
     def remove_canary(self, name: str) -> None:
-        """Stop the canary if there is one."""
+        """Stop the canary and its baseline if they are there."""
 
     def remove(self, name: str) -> None:
         """Stop all that runs of a model."""
@@ -55,56 +75,121 @@ class Platform(Protocol):
 
 @dataclass(frozen=True)
 class Proof:
-    """What a canary must answer: its golden rows as when it was trained, and fresh rows without an error."""
+    """What a server must answer: golden rows as when it was trained, fresh rows as the image does without a server."""
 
     golden: Golden
-    fresh: Sequence[dict[str, Any]]
+    fresh: Golden
 
 
-def roll_out(platform: Platform, name: str, target: Target, proof: Proof, champion: Target | None) -> Verdict:
-    """Roll a target out; the verdict is promoted, or rolled_back with the reasons.
+def roll_out(
+    platform: Platform,
+    name: str,
+    target: Target,
+    proof: Proof,
+    champion: Target | None,
+    rules: Canary | None = None,
+    sleep: Callable[[float], None] = time.sleep,
+) -> Verdict:
+    """Roll a target out; the verdict is promoted, or rolled_back or held with the reasons.
 
+    ``rules``: how it is compared with what serves; None for one that has proven itself before.
     What served before is brought back; the champion, when the target itself serves since a run that was cut short;
     nothing, when a model's first version is not fit.
     """
     stable = platform.release(name, "stable")
     served = stable if stable and stable.digest == target.digest else None
     back = champion if served else stable
+    found = Verdict(Rollout.PROMOTED, ())
     try:
-        faults = [] if served and served.ready else _promote(platform, name, target, proof)
-        faults = faults or prove(platform, name, "stable", proof)
+        if not (served and served.ready):
+            compared = rules if stable and stable.ready else None
+            found = _introduce(platform, name, target, proof, compared, sleep)
+        if found.outcome == Rollout.PROMOTED and (faults := prove(platform, name, "stable", proof)):
+            found = Verdict(Rollout.ROLLED_BACK, tuple(faults))
     except Permanent as error:
-        faults = [str(error)]
-    if faults:
+        found = Verdict(Rollout.ROLLED_BACK, (str(error),))
+    if found.outcome != Rollout.PROMOTED:
         try:
             restore(platform, name, back)
         except Permanent as error:
-            raise Permanent(
-                f"version {target.version} is not fit: {'; '.join(faults)}; bringing back: {error}"
-            ) from error
-        return Verdict(Rollout.ROLLED_BACK, tuple(faults))
+            unfit = f"version {target.version} is not fit: {'; '.join(found.reasons)}"
+            raise Permanent(f"{unfit}; bringing back: {error}") from error
+        return found
     platform.remove_canary(name)
-    proven = f"{len(proof.golden.rows)} golden rows answered as trained, {len(proof.fresh)} fresh rows without an error"
-    return Verdict(Rollout.PROMOTED, (proven,))
+    rows = [len(known.rows) for known in (proof.golden, proof.fresh)]
+    proven = f"{rows[0]} golden rows answered as trained, {rows[1]} fresh rows as without a server"
+    return Verdict(Rollout.PROMOTED, (proven, *found.reasons), found.numbers)
 
 
-def _promote(platform: Platform, name: str, target: Target, proof: Proof) -> list[str]:
+def _introduce(
+    platform: Platform,
+    name: str,
+    target: Target,
+    proof: Proof,
+    rules: Canary | None,
+    sleep: Callable[[float], None],
+) -> Verdict:
+    """Start the canary, prove it, compare it by ``rules`` with its baseline, promote it."""
     platform.start_canary(name, target.version, target.digest)
-    faults = prove(platform, name, "canary", proof)
-    if not faults:
+    if faults := prove(platform, name, "canary", proof):
+        return Verdict(Rollout.ROLLED_BACK, tuple(faults))
+    found = _watch(platform, name, proof, rules, sleep) if rules else Verdict(Rollout.PROMOTED, ())
+    if found.outcome == Rollout.PROMOTED:
         platform.promote(name)
-    return faults
+    return found
 
 
 def prove(platform: Platform, name: str, role: Role, proof: Proof) -> list[str]:
     """Return what is wrong with a role's answers."""
-    faults = [f"{role}: {text}" for text in proof.golden.differences(platform.predict(name, role, proof.golden.rows))]
-    for first in range(0, len(proof.fresh), _BATCH):
-        rows = list(proof.fresh[first : first + _BATCH])
-        answers = platform.predict(name, role, rows)
-        if len(answers) != len(rows) or any(answer is None for answer in answers):
-            faults.append(f"{role}: {len(rows)} fresh rows got {len(answers)} answers, or an empty one")
-    return faults
+    golden = proof.golden.differences(_ask(platform, name, role, proof.golden))
+    fresh = proof.fresh.differences(_ask(platform, name, role, proof.fresh), "fresh", "outside the server")
+    return [f"{role}: {text}" for text in golden + fresh]
+
+
+def _ask(platform: Platform, name: str, role: Role, known: Golden) -> list[Any]:
+    starts = range(0, len(known.rows), _BATCH)
+    return [answer for first in starts for answer in platform.predict(name, role, known.rows[first : first + _BATCH])]
+
+
+def _watch(platform: Platform, name: str, proof: Proof, rules: Canary, sleep: Callable[[float], None]) -> Verdict:
+    """Compare the canary with its baseline, on live requests by steps, on replayed rows when those are too few."""
+    first, second = (grouped(_ask(platform, name, role, proof.fresh)) for role in ("canary", "baseline"))
+    watch = Watch(usual=apart(first, second), shift=rules.shift)
+    look = _looker(platform, name, watch)
+    for percent in rules.steps:
+        if not platform.split(name, percent):
+            break
+        for _ in range(math.ceil(rules.hold.total_seconds() / LOOK_SECONDS)):
+            sleep(LOOK_SECONDS)
+            if faults := look():
+                return Verdict(Rollout.ROLLED_BACK, tuple(faults), watch.numbers())
+    told = f"compared on {watch.canary.requests} live requests, {watch.baseline.requests} of the champion beside it"
+    if watch.canary.requests < rules.requests:
+        if not proof.fresh.rows:
+            return Verdict(Rollout.HELD, (f"{told}; no fresh rows to replay instead",), watch.numbers())
+        faults = _replay(platform, name, proof.fresh, look)
+        told += f"; replayed {min(_REPLAYED, len(proof.fresh.rows))} fresh rows one by one"
+        if faults:
+            return Verdict(Rollout.ROLLED_BACK, tuple(faults), watch.numbers())
+    return Verdict(Rollout.PROMOTED, (told,), watch.numbers())
+
+
+def _looker(platform: Platform, name: str, watch: Watch) -> Callable[[], list[str]]:
+    roles: tuple[Role, Role] = ("canary", "baseline")
+    begin = [platform.observe(name, role) for role in roles]
+
+    def look() -> list[str]:
+        canary, baseline = (platform.observe(name, role) - then for role, then in zip(roles, begin, strict=True))
+        return watch.look(canary, baseline)
+
+    return look
+
+
+def _replay(platform: Platform, name: str, fresh: Golden, look: Callable[[], list[str]]) -> list[str]:
+    for row in fresh.rows[-_REPLAYED:]:
+        for role in ("canary", "baseline"):
+            platform.predict(name, role, [row])
+    return look()
 
 
 def restore(platform: Platform, name: str, back: Target | None) -> None:

@@ -107,7 +107,7 @@ def roll_out(work: Workspace, at: datetime) -> Answer:
     if work.registry.run_tags(run).get("rollout") == Rollout.PROMOTED:
         return {"version": challenger.number, "outcome": str(Rollout.PROMOTED)}
     _check_rival(work, challenger)
-    verdict = delivery.deliver(work, challenger, at)
+    verdict = delivery.deliver(work, challenger, at, work.config.rollout.canary)
     work.registry.write(run, "rollout.json", msgspec.json.encode(verdict).decode())
     work.registry.record(run, {"rollout": verdict.outcome})
     return {"version": challenger.number, "outcome": str(verdict.outcome)}

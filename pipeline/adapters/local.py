@@ -13,11 +13,13 @@ import httpx
 import msgspec
 from msgspec.structs import replace
 
+from pipeline import observation
 from pipeline.adapters.processes import Processes, last_lines
 from pipeline.adapters.releases import Desired, Observed, Releases, Seen, Wanted
 from pipeline.adapters.replica import START_SECONDS
 from pipeline.adapters.supervisor import LOOK_AGAIN, STOP_SECONDS
 from pipeline.errors import Permanent
+from pipeline.observation import Observation
 from pipeline.rollout import Release, Role
 from pipeline.settings import ROOT, Settings
 
@@ -62,14 +64,25 @@ class LocalPlatform:
             raise self._failure(name, "canary", canary)
         return _release(canary)
 
+    def split(self, name: str, percent: int) -> bool:
+        """Return False: all live requests are the stable server's."""
+        return False
+
+    def observe(self, name: str, role: Role) -> Observation:
+        """Return what a role's server has counted; Permanent when it does not answer."""
+        release = self._ready(name, role)
+        try:
+            page = httpx.get(f"{release.address}/metrics", timeout=_PREDICT_SECONDS, trust_env=False)
+        except httpx.TransportError as error:
+            raise Permanent(f"{name}: the {role} at {release.address} does not answer: {error}") from error
+        return observation.read(page.text)
+
     def predict(self, name: str, role: Role, rows: list[dict[str, Any]]) -> list[Any]:
         """Return what a role answers over HTTP: a number, a text or a list of labels a row.
 
         Permanent when it answers with an error or not at all.
         """
-        release = self.release(name, role)
-        if release is None or not release.ready:
-            raise Permanent(f"{name}: there is no {role} that is ready to be asked; start one first")
+        release = self._ready(name, role)
         answers: list[Any] = []
         with httpx.Client(base_url=release.address, timeout=_PREDICT_SECONDS, trust_env=False) as client:
             for first in range(0, len(rows), _ROWS):
@@ -120,6 +133,13 @@ class LocalPlatform:
     def stop(self, name: str) -> None:
         """Stop the model's supervisor and its servers; ``ensure`` starts them again."""
         self._processes.stop(_process(name), 2 * STOP_SECONDS)
+
+    def _ready(self, name: str, role: Role) -> Release:
+        # What is stable has been running for long: it is its own baseline.
+        release = self.release(name, "canary" if role == "canary" else "stable")
+        if release is None or not release.ready:
+            raise Permanent(f"{name}: there is no {role} that is ready to be asked; start one first")
+        return release
 
     def _releases(self, name: str) -> Releases:
         return Releases(self._settings.home, name)

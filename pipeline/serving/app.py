@@ -132,7 +132,9 @@ class App:
             fault = f"the model failed on this request: {type(error).__name__}: {error}"
             raise Refusal(500, fault) from error
         self._metrics.rows(query.rows)
-        if self._served.manifest.task != "regression":
+        if self._served.manifest.task == "regression":
+            self._metrics.numbers(answers.tolist())
+        else:
             self._metrics.predictions(self._labels(answers))
         return answers
 
