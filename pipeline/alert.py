@@ -126,6 +126,12 @@ _WORDS = {
         _PROMOTED,
         "nothing; `zeta rollback {model}` brings back the old version.",
     ),
+    Kind.PROMOTED_BY_HAND: _Words(
+        "a version was promoted by hand",
+        "Somebody promoted {challenger}, whatever the gate had said.",
+        ("Version {version} serves now.",),
+        "nothing; `zeta rollback {model}` brings back the old version.",
+    ),
     Kind.OVER: _Words(
         "over after {lasted}: {trouble}",
         "This was the trouble since {since}: {trouble}. It is over.",

@@ -7,11 +7,14 @@ import sys
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from pipeline.errors import ConfigError, Permanent, ZetaError
+
+if TYPE_CHECKING:
+    from pipeline.verdict import Verdict
 
 # Heavy modules are imported by the command that needs them: every task of a run starts a process.
 app = typer.Typer(
@@ -114,13 +117,45 @@ def status(
 def rollback(name: Name) -> None:
     """Bring the previous champion back; the two change places."""
     from pipeline import delivery, workspace
-    from pipeline.verdict import Rollout
 
     with workspace.alone(name):
-        verdict = delivery.rollback(workspace.load(name), datetime.now(UTC))
+        _told(name, delivery.rollback(workspace.load(name), datetime.now(UTC)))
+
+
+@app.command()
+def promote(
+    name: Name,
+    version: Annotated[str, typer.Option(help="The number in the registry.", show_default=False)],
+    reason: Annotated[str, typer.Option(help="Why; it is kept and told.", show_default=False)],
+    at: At = "",
+) -> None:
+    """Roll a version out that the gate did not pass."""
+    from pipeline import intervention, workspace
+
+    with workspace.alone(name):
+        _told(name, intervention.promote(workspace.load(name), version, reason, moment(at)))
+
+
+@app.command()
+def pause(name: Name, reason: Annotated[str, typer.Option(help="Why.", show_default=False)]) -> None:
+    """Score the model, but retrain nothing until it is resumed."""
+    from pipeline import intervention, workspace
+
+    intervention.pause(workspace.load(name), reason, datetime.now(UTC))
+
+
+@app.command()
+def resume(name: Name) -> None:
+    """Let a paused model be retrained again."""
+    from pipeline import intervention, workspace
+
+    intervention.resume(workspace.load(name))
+
+
+def _told(name: str, verdict: "Verdict") -> None:
     print(f"{name}: {verdict.outcome}: {'; '.join(verdict.reasons)}")
-    if verdict.outcome != Rollout.PROMOTED:
-        raise Permanent(f"{name}: the previous champion was not brought back; production was not touched")
+    if verdict.outcome != "promoted":
+        raise Permanent(f"{name}: it was not promoted; what served before serves")
 
 
 @app.command()

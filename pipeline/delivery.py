@@ -6,7 +6,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from pipeline import data, image, rollout
-from pipeline.adapters.registry import CHAMPION, PREVIOUS, Version
+from pipeline.adapters.registry import BY_HAND, CHAMPION, PREVIOUS, Version
 from pipeline.config import Canary
 from pipeline.data import Window
 from pipeline.errors import Permanent
@@ -24,7 +24,7 @@ _ROLLBACK = "rollback"
 
 def build(work: Workspace, version: Version) -> str:
     """Build the image of a version that passed the gate, unless it is there; return its digest."""
-    if not Gate(version.tags.get("gate", Gate.INSUFFICIENT)).passed:
+    if not Gate(version.tags.get("gate", Gate.INSUFFICIENT)).passed and BY_HAND not in version.tags:
         raise Permanent(f"{version.model} version {version.number} has not passed the gate; it gets no image")
     name, reference = version.model, f"{version.model}:{version.number}"
     digest = version.tags.get("digest")
@@ -41,7 +41,7 @@ def build(work: Workspace, version: Version) -> str:
         with TemporaryDirectory() as folder:
             model = work.registry.download(version, Path(folder))
             files = {"/model": model, f"/app/models/{name}": work.config.folder}
-            digest = work.images.append_model(base, files, labels, reference)
+            digest = str(work.images.append_model(base, files, labels, reference))
         work.registry.tag(version, {"digest": digest})
     return digest
 

@@ -98,6 +98,13 @@ def cool(verdict: Verdict, at: datetime, last: datetime | None, cooldown: timede
     return Verdict(Decision.KEEP, (*verdict.reasons, waits), verdict.numbers | {WAITING: 1.0})
 
 
+def pause(verdict: Verdict, why: str | None) -> Verdict:
+    """Put a retraining off as long as a person has paused the model; ``why`` is what they said."""
+    if verdict.outcome != Decision.RETRAIN or why is None:
+        return verdict
+    return Verdict(Decision.KEEP, (*verdict.reasons, f"paused: {why}"), verdict.numbers | {WAITING: 1.0})
+
+
 def _missing(
     reference: Sequence[Point], points: Sequence[Point], evaluation: Evaluation, minimum_rows: int
 ) -> str | None:

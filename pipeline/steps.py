@@ -14,7 +14,7 @@ import msgspec
 import numpy as np
 
 from pipeline import announcement, data, delivery, detection, evaluation, fingerprint, judgement, review, training
-from pipeline.adapters.registry import CHALLENGER, CHAMPION, Version
+from pipeline.adapters.registry import CHALLENGER, CHAMPION, PAUSED, Version
 from pipeline.artifact import Model
 from pipeline.data import Window
 from pipeline.errors import Permanent
@@ -155,7 +155,8 @@ def _decision(work: Workspace, run: str, at: datetime) -> Verdict:
             [point for point in points if point.day < gate_end], [point for point in points if point.day >= gate_end],
             found, work.config.degradation, work.config.evaluation.minimum_rows,
         )  # fmt: skip
-    return detection.cool(verdict, at, newest, work.config.training.cooldown)
+    cooled = detection.cool(verdict, at, newest, work.config.training.cooldown)
+    return detection.pause(cooled, work.registry.note(work.config.name, PAUSED))
 
 
 def _same_score(work: Workspace, champion: Version) -> bool:

@@ -23,11 +23,12 @@ class Kind(StrEnum):
     PROMOTED_NOT_RECOVERED = "promoted_not_recovered"
     OVER = "over"
     PROMOTED = "promoted"
+    PROMOTED_BY_HAND = "promoted_by_hand"
 
     @property
     def is_trouble(self) -> bool:
-        """Whether somebody has to act: not for the note ``promoted``, nor for the end of a trouble."""
-        return self not in (Kind.OVER, Kind.PROMOTED)
+        """Whether somebody has to act: not when a version was promoted, nor at the end of a trouble."""
+        return self not in (Kind.OVER, Kind.PROMOTED, Kind.PROMOTED_BY_HAND)
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
 
 CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"
+PAUSED = "paused"
+"""The note of a model that a person has paused: why."""
+BY_HAND = "by_hand"
+"""The tag of a version that a person has promoted past the gate: why."""
 _DAY_MS = 86_400_000
 _POINT = ("days", "rows", "loss", "variance")
 
