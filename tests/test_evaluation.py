@@ -150,7 +150,7 @@ def test_what_the_score_does_not_define_is_no_point_and_no_number(tmp_path):
         return frame["weight"].to_numpy()
 
     scored = score_rows(
-        tidy(config, rows), {"": Subject(FEATURES, by_weight)}, scores.get("average_precision"), config, NOBODY, True
+        tidy(config, rows), {"": Subject(FEATURES, by_weight)}, scores.get("average_precision"), config, NOBODY, ""
     )
     found = evaluate(scored.tallies[""], scored.profiles, usual, config, 100, Window(102, 104))
     assert [point.day for point in found.points] == [100, 101]
