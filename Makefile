@@ -1,7 +1,8 @@
 # install: the environments | demo: the whole loop, played | test: lint and all tests | up, down: the platform
+# cluster, cluster-down: a Kubernetes on this machine, for tests | test-cluster: the tests that need one
 # bench: what it costs, against a peer | lock: the locks, after a change of pyproject.toml
 # PYTHON=python3.12 make ... names the Python.
-.PHONY: install demo test lint up down bench lock
+.PHONY: install demo test lint up down cluster cluster-down test-cluster bench lock
 uv := .zeta/envs/uv/bin/uv
 compile := $(uv) pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate
 
@@ -12,7 +13,10 @@ demo: install
 	@.venv/bin/zeta demo
 
 test: lint
-	@.venv/bin/python -m pytest
+	@.venv/bin/python -m pytest --ignore tests/cluster
+
+test-cluster: lint
+	@.venv/bin/python -m pytest tests/cluster
 
 lint:
 	@images/install.sh dev
@@ -26,6 +30,13 @@ up: install
 
 down:
 	@.venv/bin/zeta down
+
+cluster:
+	@images/install.sh dev
+	@.venv/bin/python -m tests.cluster up
+
+cluster-down:
+	@.venv/bin/python -m tests.cluster down
 
 bench: install
 	@for script in tests/bench/bench_*.py; do .venv/bin/python "$$script" || exit 1; done

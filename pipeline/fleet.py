@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pipeline import config, settings, workspace
-from pipeline.adapters.registry import CHAMPION
+from pipeline.adapters.registry import CHAMPION, PAUSED
 from pipeline.errors import ConfigError, ZetaError
 from pipeline.trouble import Trouble
 from pipeline.workspace import Workspace
@@ -39,6 +39,7 @@ class Standing:
     next_run: str | None = None
     release: str | None = None
     address: str | None = None
+    paused: str | None = None
     trouble: Trouble | None = None
     fault: str | None = None
 
@@ -83,6 +84,7 @@ def _of(work: Workspace, now: datetime) -> Standing:
         next_run=croniter(work.config.schedule, now.astimezone(zone)).get_next(datetime).isoformat(),
         release=None if serving is None else f"v{serving.version} {'ready' if serving.ready else 'NOT READY'}",
         address=serving.address if serving else None,
+        paused=registry.note(name, PAUSED),
         trouble=Trouble.from_json(trouble) if trouble else None,
     )
 
@@ -97,7 +99,7 @@ def table(standings: list[Standing]) -> Table:
             shown.add_row(one.model, "[red]unknown[/red]", "", "", "", "", Text(one.fault, style="red"))
             continue
         score = f"{one.score}\n{_figure(one.now)} ({_figure(one.deployed)})"
-        verdict = f"{one.verdict or 'none yet'}\n{_date(one.judged_at)}"
+        verdict = f"{'paused, ' * bool(one.paused)}{one.verdict or 'none yet'}\n{_date(one.judged_at)}"
         trouble = f"{one.trouble.kind}\nsince {one.trouble.since.date()}" if one.trouble else ""
         serves = one.release or ("nothing" if one.champion is None else f"nothing!\n(v{one.champion})")
         shown.add_row(

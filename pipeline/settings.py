@@ -1,6 +1,7 @@
 """Where things are: the environment first, then the file ``$ZETA_HOME/env``, then the embedded defaults."""
 
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,6 +10,26 @@ from dotenv import load_dotenv
 from pipeline.errors import ConfigError
 
 ROOT = Path(__file__).resolve().parent.parent
+
+
+@dataclass(frozen=True)
+class Kubernetes:
+    """Where releases run when they do not run on this machine."""
+
+    namespace: str
+    """ZETA_NAMESPACE: of the models. Default: zeta."""
+    registry: str
+    """ZETA_REGISTRY: host, port and path below which images lie, such as registry.example:5000/zeta."""
+    gateway: str
+    """ZETA_GATEWAY: namespace/name of a Gateway that shares requests by weight. Default: none, by replicas then."""
+    domain: str
+    """ZETA_DOMAIN: models answer at <name>.<domain> on the gateway. Default: models.internal."""
+    pull_secret: str
+    """ZETA_PULL_SECRET: name of the Secret with which the cluster pulls images. Default: none."""
+    base_image: str
+    """ZETA_BASE_IMAGE: what base images start from. Default: Docker Hub's slim image of this Python."""
+    base: str | None
+    """ZETA_BASE: set inside of a base image, to the tag of that very image."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +48,8 @@ class Settings:
     """ZETA_MODEL_PORT: the first port tried for a model server on 127.0.0.1. Default: 8100."""
     tracking_uri: str
     """MLFLOW_TRACKING_URI. Default: the server above."""
+    kubernetes: Kubernetes | None
+    """ZETA_PLATFORM: kubernetes, or local (default): then releases are processes of this machine."""
 
     @property
     def airflow_url(self) -> str:
@@ -46,6 +69,27 @@ def load() -> Settings:
         airflow_port=_port("ZETA_AIRFLOW_PORT", 8080),
         model_port=_port("ZETA_MODEL_PORT", 8100),
         tracking_uri=os.environ.get("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{mlflow_port}"),
+        kubernetes=_kubernetes(),
+    )
+
+
+def _kubernetes() -> Kubernetes | None:
+    platform = os.environ.get("ZETA_PLATFORM", "local")
+    if platform == "local":
+        return None
+    if platform != "kubernetes":
+        raise ConfigError(f"ZETA_PLATFORM={platform!r}: expected local or kubernetes")
+    gateway = os.environ.get("ZETA_GATEWAY", "")
+    if gateway and not re.fullmatch("[a-z0-9-]+/[a-z0-9-]+", gateway):
+        raise ConfigError(f"ZETA_GATEWAY={gateway!r}: expected namespace/name of a Gateway")
+    return Kubernetes(
+        namespace=os.environ.get("ZETA_NAMESPACE", "zeta"),
+        registry=_required("ZETA_REGISTRY", "a registry such as registry.example:5000/zeta"),
+        gateway=gateway,
+        domain=os.environ.get("ZETA_DOMAIN", "models.internal"),
+        pull_secret=os.environ.get("ZETA_PULL_SECRET", ""),
+        base_image=os.environ.get("ZETA_BASE_IMAGE", ""),
+        base=os.environ.get("ZETA_BASE"),
     )
 
 

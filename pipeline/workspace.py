@@ -9,6 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import ModuleType
+from typing import TYPE_CHECKING
 
 from pipeline import artifact, config, image, scores, settings
 from pipeline.adapters import lock
@@ -22,7 +23,10 @@ from pipeline.errors import ConfigError
 from pipeline.evaluation import Subject
 from pipeline.manifest import Manifest
 from pipeline.rollout import Platform
-from pipeline.settings import ROOT, Settings
+from pipeline.settings import ROOT, Kubernetes, Settings
+
+if TYPE_CHECKING:
+    from pipeline.adapters.remote import Remote
 
 
 @dataclass(frozen=True)
@@ -43,14 +47,21 @@ class Workspace:
         return SqlSource(settings.source_url(self.config.data.source))
 
     @cached_property
-    def images(self) -> Layout:
-        """The images on this machine."""
-        return Layout(self.settings.home / "images")
+    def images(self) -> "Layout | Remote":
+        """The images: on this machine, or in the registry that the cluster pulls from."""
+        if self.settings.kubernetes is None:
+            return Layout(self.settings.home / "images")
+        return _remote(self.settings.kubernetes, self.config)
 
     @cached_property
     def platform(self) -> Platform:
         """Where releases run."""
-        return LocalPlatform(self.settings, self.unpacked)
+        if self.settings.kubernetes is None:
+            return LocalPlatform(self.settings, self.unpacked)
+        from pipeline.adapters.kubernetes import KubernetesPlatform
+
+        repository = _remote(self.settings.kubernetes, self.config).repository
+        return KubernetesPlatform(self.settings.kubernetes, repository, self.config.rollout)
 
     @cached_property
     def own(self) -> ModuleType:
@@ -103,8 +114,24 @@ def load(name: str) -> Workspace:
 
 
 def alone(name: str) -> AbstractContextManager[None]:
-    """Keep every other run of a model out: Temporary while there is one. ConfigError when there is no such model."""
-    return lock.held(settings.load().home / "run" / f"{file(name).parent.name}.lock", name)
+    """Keep every other run of a model out: Temporary while there is one. ConfigError when there is no such model.
+
+    Out of this machine on the local platform; on a cluster, out of all that use it.
+    """
+    found, model = settings.load(), file(name).parent.name
+    if found.kubernetes is None:
+        return lock.held(found.home / "run" / f"{model}.lock", name)
+    from pipeline.adapters import lease
+    from pipeline.adapters.cluster import Cluster
+
+    return lease.held(Cluster(found.kubernetes.namespace), f"zeta-{model}")
+
+
+def _remote(cluster: Kubernetes, model: ModelConfig) -> "Remote":
+    from pipeline.adapters.docker import Base
+    from pipeline.adapters.remote import Remote
+
+    return Remote(cluster.registry, model.name, Base(under=cluster.base_image).build, cluster.base)
 
 
 def file(name: str) -> Path:

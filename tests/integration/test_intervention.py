@@ -29,6 +29,7 @@ def test_a_paused_model_is_scored_and_not_retrained_until_it_is_resumed(rejected
     tags = made.seen(name)["runs"][at(RECOVERED).isoformat()]
     assert tags["verdict"] == "keep"
     assert "paused: the shop is being rebuilt (since " in tags["reasons"]
+    assert "paused, keep" in made.zeta("status", name).stdout
     assert made.zeta("resume", name).returncode == 0
     assert run(name, RECOVERED + 1)["decide"]["verdict"] == "retrain"
 
