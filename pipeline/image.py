@@ -139,7 +139,7 @@ def empty(machine: str) -> Image:
         "rootfs": {"type": "layers", "diff_ids": []},
     }
     manifest = {"schemaVersion": 2, "mediaType": MANIFEST, "config": {"mediaType": CONFIG}, "layers": []}
-    return _image(manifest, config)
+    return written(manifest, config)
 
 
 def append(base: Image, layer: Descriptor, labels: Mapping[str, str], env: Mapping[str, str] | None = None) -> Image:
@@ -157,19 +157,21 @@ def append(base: Image, layer: Descriptor, labels: Mapping[str, str], env: Mappi
     config["config"] = settings
     config["rootfs"]["diff_ids"].append(layer.digest)
     config.setdefault("history", []).append({"created": _EPOCH, "created_by": _AUTHOR})
-    return _image(manifest, config)
+    return written(manifest, config)
 
 
-def _image(manifest: dict[str, Any], config: dict[str, Any]) -> Image:
+def written(manifest: dict[str, Any], config: dict[str, Any]) -> Image:
+    """Return the image of a manifest, which is given the config's name, and a config."""
     data = canonical(config)
     manifest["config"] |= {"digest": Digest.of(data), "size": len(data)}
     return Image(canonical(manifest), data)
 
 
 def application(checkout: Path) -> dict[str, Path]:
-    """Return what the base layer packs from a checkout: the code and the lock of the jobs environment."""
+    """Return what the base layer packs from a checkout: the code, the chart of a release, the lock of the jobs."""
     return {
         "/app/pipeline": checkout / "pipeline",
+        "/app/helm/model": checkout / "helm/model",
         "/app/requirements.txt": checkout / "images/model/requirements.txt",
     }
 

@@ -1,0 +1,131 @@
+"""The cluster that tests run on: KUBECONFIG's, or the one that `make cluster` has started."""
+
+import importlib.util
+import os
+import shlex
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from pipeline import image
+from pipeline.adapters.docker import Base
+from pipeline.adapters.remote import Remote
+from pipeline.config import Canary, Resources, RolloutRules
+from pipeline.manifest import Golden, Manifest
+from pipeline.rollout import Proof, Target
+from pipeline.settings import ROOT, Kubernetes
+from tests.cluster.faults import plant
+from tests.cluster.load import Load
+
+NAMESPACE = "zeta-test"
+STATE = Path(os.environ.get("ZETA_CLUSTER", "/var/lib/zeta-cluster"))
+RULES = RolloutRules(
+    replicas=2,
+    canary=Canary(steps=[10, 50], hold="4s", requests=50),
+    resources=Resources(cpu="100m", memory="512Mi"),
+)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cluster():
+    """Let this process use the cluster; skip where there is none."""
+    given = {name: os.environ[name] for name in ("KUBECONFIG", "ZETA_REGISTRY") if name in os.environ}
+    if len(given) < 2 and (STATE / "env").exists():
+        words = shlex.split((STATE / "env").read_text())
+        given = dict(word.split("=", 1) for word in words if "=" in word)
+    if not {"KUBECONFIG", "ZETA_REGISTRY"} <= given.keys():
+        pytest.skip("no cluster: set KUBECONFIG and ZETA_REGISTRY, or run: make cluster")
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in given.items():
+            patch.setenv(name, value)
+        yield given
+
+
+@pytest.fixture(scope="session")
+def namespace(cluster):
+    """A namespace that lets only restricted pods in."""
+    from kubernetes import client, config
+
+    config.load_config()
+    core = client.CoreV1Api()
+    labels = {"pod-security.kubernetes.io/enforce": "restricted"}
+    core.create_namespace({"metadata": {"name": NAMESPACE, "labels": labels}})
+    yield NAMESPACE
+    core.delete_namespace(NAMESPACE)
+    deadline = time.monotonic() + 120
+    while any(one.metadata.name == NAMESPACE for one in core.list_namespace().items):
+        assert time.monotonic() < deadline, f"namespace {NAMESPACE} does not go"
+        time.sleep(1)
+
+
+@pytest.fixture(scope="session")
+def toy() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("toy", ROOT / "tests/serving/toy.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@dataclass
+class Images:
+    """Images of models in the registry: version 1 and 2 of the titles, and faulty ones of version 2."""
+
+    remote: Remote
+    roots: dict[str, Path]
+    base: str
+    digests: dict[str, str] = field(default_factory=dict)
+
+    def target(self, name: str) -> Target:
+        return Target(name.partition("-")[0], self.digests[name])
+
+    def proof(self, name: str, rows: int = 300) -> Proof:
+        """What the image must answer, and what its model answers for fresh rows."""
+        manifest = Manifest.read(self.roots[name.partition("-")[0]] / "model")
+        golden = manifest.golden
+        fresh = [golden.rows[index % len(golden.rows)] for index in range(rows)]
+        answers = [golden.predictions[index % len(golden.rows)] for index in range(rows)]
+        return Proof(golden, Golden(fresh, answers))
+
+
+@pytest.fixture(scope="session")
+def images(cluster, toy, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("images")
+    under = os.environ.get("ZETA_BASE_IMAGE", "")
+    if not under:
+        import docker
+
+        from tests.cluster.rootfs import imported
+
+        under = imported(docker.from_env())
+    remote = Remote(cluster["ZETA_REGISTRY"], "titles", Base(under=under).build)
+    base = remote.build_base(image.application(ROOT))
+    # The same labels, so that only what is planted tells the versions' answers apart.
+    made = Images(
+        remote,
+        {version: toy.titles(folder / version, "x") for version in ("1", "2")},
+        f"{remote.located('zeta-base')}@{base}",
+    )
+    for version, root in made.roots.items():
+        labels, model = {"zeta.version": version}, {"/model": root / "model"}
+        made.digests[version] = str(remote.append_model(base, model, labels, f"titles:{version}"))
+    for fault in ("errors", "latency", "shifted", "wrong", "dies"):
+        below = ("titles", image.Digest(made.digests["2"]))
+        made.digests[f"2-{fault}"] = str(remote.append(below, plant(fault, folder), {}, f"titles:2-{fault}"))
+    return made
+
+
+@pytest.fixture(scope="session")
+def settings(cluster, namespace):
+    return Kubernetes(
+        namespace=namespace, registry=cluster["ZETA_REGISTRY"], gateway="", domain="models.test", pull_secret="",
+        base_image="", base=None,
+    )  # fmt: skip
+
+
+@pytest.fixture
+def load(namespace, images):
+    """Ask a model from inside of the cluster: ``with load(name) as asked: ...``, then ``asked.failed`` is empty."""
+    return lambda name, **options: Load(namespace, images.base, name, **options)
