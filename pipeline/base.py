@@ -21,6 +21,17 @@ from pipeline.image import Digest, Image
 REPOSITORIES = {"model": "zeta-base", "airflow": "zeta-airflow", "mlflow": "zeta-mlflow"}
 """Where the image of each folder in images/ lives."""
 BILL = "application/vnd.cyclonedx+json"
+DOCKER = "application/vnd.docker.distribution.manifest.v2+json"
+# What Docker calls the formats of the OCI: `docker push` writes these.
+_OCI = {
+    DOCKER: image.MANIFEST,
+    "application/vnd.docker.container.image.v1+json": image.CONFIG,
+    "application/vnd.docker.image.rootfs.diff.tar.gzip": f"{image.LAYER}+gzip",
+    "application/vnd.docker.image.rootfs.diff.tar": image.LAYER,
+}
+# Of a config (image-spec, config.md): Docker writes more, such as the name of the container that built it.
+_KEPT = ("architecture", "os", "variant", "rootfs")
+_SETTINGS = ("Cmd", "Entrypoint", "Env", "Labels", "StopSignal", "User", "WorkingDir")
 # Any machine can build: what is installed is chosen for Linux.
 _TARGET = {"sys_platform": "linux", "os_name": "posix", "platform_system": "Linux"}
 _LOCKED = re.compile(
@@ -101,6 +112,19 @@ def packages(lock: Path) -> list[Package]:
         hashes = tuple(re.findall("sha256:([0-9a-f]{64})", match["hashes"]))
         found.append(Package(match["name"].lower(), match["version"], hashes, match["marker"]))
     return found
+
+
+def plain(found: Image) -> Image:
+    """Return an image of Docker's format in the OCI's, without when and where it was built; any other as it is."""
+    manifest, config = json.loads(found.manifest), json.loads(found.config)
+    if manifest.get("mediaType") != DOCKER:
+        return found
+    for part in (manifest, manifest["config"], *manifest["layers"]):
+        part["mediaType"] = _OCI.get(part["mediaType"], part["mediaType"])
+    settings = {name: config["config"][name] for name in _SETTINGS if config["config"].get(name)}
+    history = [{**entry, "created": image.EPOCH} for entry in config.get("history", [])]
+    kept = {name: config[name] for name in _KEPT if name in config}
+    return image.written(manifest, {**kept, "created": image.EPOCH, "config": settings, "history": history})
 
 
 def joined(below: Image, top: Image) -> Image:

@@ -123,6 +123,14 @@ def rollback(name: Name) -> None:
 
 
 @app.command()
+def base(kind: Annotated[str, typer.Argument(help="A folder in images/: model, airflow or mlflow.")] = "model") -> None:
+    """Build and push the image that models lie on, or one of a cluster's services; unchanged inputs build nothing."""
+    from pipeline import installation
+
+    print(installation.base(kind))
+
+
+@app.command()
 def promote(
     name: Name,
     version: Annotated[str, typer.Option(help="The number in the registry.", show_default=False)],

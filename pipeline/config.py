@@ -171,6 +171,7 @@ class ModelConfig(_Section):
         "UTC", description="IANA zone; days begin at its midnight."
     )
     code: str = Field(default="model.py", description="build(params) -> an unfitted scikit-learn estimator.")
+    requirements: str = Field(default="", description="A lock beside it: packages that this model alone needs.")
     components: list[Reference] = Field(default=[], description="Shared feature extraction; it is fingerprinted.")
     data: Data
     evaluation: Evaluation

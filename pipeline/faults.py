@@ -60,6 +60,7 @@ def own(values: dict[str, Any], folder: Path, scores: Names, baselines: Names) -
     yield from _unfitting(values, ("gate", "baseline"), baselines)
     yield from _absent(values.get("code", "model.py"), ("code",), folder)
     yield from _absent(_at(values, ("data", "query")), ("data", "query"), folder)
+    yield from _absent(values.get("requirements") or None, ("requirements",), folder)
     features, label = _at(values, ("data", "features")), _at(values, ("data", "label"))
     if isinstance(label, str) and isinstance(features, list) and label in features:
         yield ("data", "features"), f"{label!r} is the label: a model that sees the truth learns nothing; take it out"

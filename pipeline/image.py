@@ -22,17 +22,9 @@ MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 CONFIG = "application/vnd.oci.image.config.v1+json"
 # Not compressed: a model hardly shrinks, and so a layer's digest is its diff_id too.
 LAYER = "application/vnd.oci.image.layer.v1.tar"
-# What docker calls the same formats: `docker push` writes these.
-_OCI = {
-    "application/vnd.docker.distribution.manifest.v2+json": MANIFEST,
-    "application/vnd.docker.container.image.v1+json": CONFIG,
-    "application/vnd.docker.image.rootfs.diff.tar.gzip": f"{LAYER}+gzip",
-    "application/vnd.docker.image.rootfs.diff.tar": LAYER,
-}
-MANIFESTS = (MANIFEST, "application/vnd.docker.distribution.manifest.v2+json")
 _REFERENCE = re.compile(r"([a-z0-9]+(?:(?:[-._]|--)[a-z0-9]+)*):([A-Za-z0-9]+(?:[-._][A-Za-z0-9]+)*)")
 _AUTHOR = "zeta"
-_EPOCH = "1970-01-01T00:00:00Z"
+EPOCH = "1970-01-01T00:00:00Z"
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 _CHUNK = 1 << 18
 
@@ -130,7 +122,7 @@ def empty(machine: str) -> Image:
     config = {
         "architecture": _ARCHITECTURES.get(machine, machine),
         "os": "linux",
-        "created": _EPOCH,
+        "created": EPOCH,
         "config": {
             "Env": ["PYTHONPATH=/app"],
             "WorkingDir": "/app",
@@ -143,20 +135,15 @@ def empty(machine: str) -> Image:
 
 
 def append(base: Image, layer: Descriptor, labels: Mapping[str, str], env: Mapping[str, str] | None = None) -> Image:
-    """Return the base with one more uncompressed layer, its labels and variables overlaid; all else in it is kept.
-
-    A base in docker's format becomes one in the OCI's, which differs in the names of the formats alone.
-    """
+    """Return the base with one more uncompressed layer, its labels and variables overlaid; all else in it is kept."""
     manifest, config = json.loads(base.manifest), json.loads(base.config)
-    for part in (manifest, manifest["config"], *manifest["layers"]):
-        part["mediaType"] = _OCI.get(part.get("mediaType", MANIFEST), part.get("mediaType", MANIFEST))
     manifest["layers"].append(layer.json())
     settings = config.get("config") or {}
     variables = dict(pair.split("=", 1) for pair in settings.get("Env") or []) | dict(env or {})
     settings |= {"Env": [f"{name}={value}" for name, value in variables.items()], "Labels": base.labels | dict(labels)}
     config["config"] = settings
     config["rootfs"]["diff_ids"].append(layer.digest)
-    config.setdefault("history", []).append({"created": _EPOCH, "created_by": _AUTHOR})
+    config.setdefault("history", []).append({"created": EPOCH, "created_by": _AUTHOR})
     return written(manifest, config)
 
 

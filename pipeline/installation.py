@@ -9,7 +9,8 @@ from pipeline.adapters import services
 from pipeline.adapters.local import LocalPlatform
 from pipeline.adapters.oci import Layout
 from pipeline.demo import titles
-from pipeline.settings import Settings
+from pipeline.errors import ConfigError
+from pipeline.settings import ROOT, Settings
 
 
 def up() -> None:
@@ -41,6 +42,22 @@ def prepare(found: Settings) -> None:
         file = found.home / "anime.db"
         titles.write(file)
         settings.remember(found, "ZETA_SOURCE_ANIME", f"sqlite:///{file}")
+
+
+def base(kind: str) -> str:
+    """Build a base image in the registry unless it is there; return its name, with the digest."""
+    from pipeline.adapters.docker import Base
+    from pipeline.adapters.remote import Remote
+    from pipeline.base import REPOSITORIES, application
+
+    found = settings.load()
+    if found.kubernetes is None:
+        raise ConfigError("base images are for a cluster; set ZETA_PLATFORM=kubernetes and ZETA_REGISTRY")
+    if kind not in REPOSITORIES:
+        raise ConfigError(f"image {kind!r}: expected one of {sorted(REPOSITORIES)}")
+    made = Base(kind, found.kubernetes.base_image)
+    images = Remote(found.kubernetes.registry, REPOSITORIES[kind], made.build)
+    return f"{images.repository}@{made.build(images, application(kind, ROOT, found.models))}"
 
 
 def local_platform(found: Settings) -> LocalPlatform:

@@ -131,7 +131,11 @@ def _remote(cluster: Kubernetes, model: ModelConfig) -> "Remote":
     from pipeline.adapters.docker import Base
     from pipeline.adapters.remote import Remote
 
-    return Remote(cluster.registry, model.name, Base(under=cluster.base_image).build, cluster.base)
+    own = model.folder / model.requirements if model.requirements else None
+    # A model with packages of its own does not lie on the base that this process runs in.
+    return Remote(
+        cluster.registry, model.name, Base(under=cluster.base_image, own=own).build, None if own else cluster.base
+    )
 
 
 def file(name: str) -> Path:

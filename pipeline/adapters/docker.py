@@ -102,7 +102,7 @@ def _under(name: str) -> Under:
             found = client.images.get(name)
         except ImageNotFound:
             found = client.images.pull(name)
-    own = (digest.partition("@") for digest in found.attrs["RepoDigests"])
+    own = (digest.partition("@") for digest in found.attrs["RepoDigests"] or [])
     digests = [digest for repository, _, digest in own if repository == name.rpartition(":")[0]]
     return Under(name, digests[0] if digests else str(found.id))
 

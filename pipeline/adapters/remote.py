@@ -24,7 +24,7 @@ BASE = "zeta-base"
 _INDEX = "application/vnd.oci.image.index.v1+json"
 _EMPTY = "application/vnd.oci.empty.v1+json"
 _AT_ONCE = 4
-_ACCEPT = {"Accept": ", ".join((*image.MANIFESTS, _INDEX))}
+_ACCEPT = {"Accept": ", ".join((image.MANIFEST, base.DOCKER, _INDEX))}
 
 Build = Callable[["Remote", Mapping[str, Path]], Digest]
 """Finds or builds the base that carries these files (``image.application``)."""
@@ -73,27 +73,26 @@ class Remote:
 
     def append(
         self,
-        base: tuple[str, Digest],
+        below: tuple[str, Digest],
         files: Mapping[str, Path],
         labels: Mapping[str, str],
         reference: str,
         env: Mapping[str, str] | None = None,
     ) -> Digest:
         """Do the same on any image of this registry, named by repository and digest, and with variables."""
-        source, digest = base
         # A registry may be far: what does not depend on each other goes at once.
         with ThreadPoolExecutor(_AT_ONCE) as pool:
             measured = pool.submit(_measured, files)
-            below = self._image(source, digest)
+            found = base.plain(self._image(*below))
             layer = measured.result()
         new = [(Content(layer, functools.partial(image.layer, files)), "")]
-        return self._publish(image.append(below, layer, labels, env), self._there(source, below) + new, reference)
+        return self._publish(image.append(found, layer, labels, env), self._there(below[0], found) + new, reference)
 
     def join(self, below: tuple[str, Digest], top: tuple[str, Digest], reference: str) -> Digest:
         """Push ``below`` with the layers of ``top`` upon it (``base.joined``) and tag it; no layer moves."""
-        images = [self._image(*one) for one in (below, top)]
-        parts = self._there(below[0], images[0]) + self._there(top[0], images[1])
-        return self._publish(base.joined(*images), parts, reference)
+        lower, upper = self._image(*below), self._image(*top)
+        there = self._there(below[0], lower) + self._there(top[0], upper)
+        return self._publish(base.joined(lower, upper), there, reference)
 
     def attach(self, subject: tuple[str, Digest], media_type: str, data: bytes) -> Digest:
         """Let a document refer to an image: a referrer, found by other tools; once however often it is attached."""
@@ -161,10 +160,10 @@ class Remote:
         answer = self._registry.request("GET", f"{name}/manifests/{tag}", {200, 404}, _ACCEPT)
         return answer.content if answer.status_code == 200 else None
 
-    def _there(self, source: str, below: Image) -> list[tuple[Content, str]]:
+    def _there(self, source: str, found: Image) -> list[tuple[Content, str]]:
         """Return the layers of an image, each with the repository that has it."""
         return [
-            (Content(part, functools.partial(self._registry.download, source, part)), source) for part in below.layers
+            (Content(part, functools.partial(self._registry.download, source, part)), source) for part in found.layers
         ]
 
     def _publish(self, made: Image, layers: list[tuple[Content, str]], reference: str) -> Digest:
