@@ -123,7 +123,7 @@ def rollback(name: Name) -> None:
 
 
 @app.command()
-def base(kind: Annotated[str, typer.Argument(help="A folder in images/: model, airflow or mlflow.")] = "model") -> None:
+def base(kind: Annotated[str, typer.Argument(help="model, airflow, mlflow or tasks.")] = "model") -> None:
     """Build and push the image that models lie on, or one of a cluster's services; unchanged inputs build nothing."""
     from pipeline import installation
 

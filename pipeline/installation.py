@@ -10,7 +10,7 @@ from pipeline.adapters.local import LocalPlatform
 from pipeline.adapters.oci import Layout
 from pipeline.demo import titles
 from pipeline.errors import ConfigError
-from pipeline.settings import ROOT, Settings
+from pipeline.settings import Settings
 
 
 def up() -> None:
@@ -46,18 +46,18 @@ def prepare(found: Settings) -> None:
 
 def base(kind: str) -> str:
     """Build a base image in the registry unless it is there; return its name, with the digest."""
-    from pipeline.adapters.docker import Base
+    from pipeline.adapters import docker
     from pipeline.adapters.remote import Remote
-    from pipeline.base import REPOSITORIES, application
+    from pipeline.base import REPOSITORIES
 
     found = settings.load()
     if found.kubernetes is None:
         raise ConfigError("base images are for a cluster; set ZETA_PLATFORM=kubernetes and ZETA_REGISTRY")
-    if kind not in REPOSITORIES:
-        raise ConfigError(f"image {kind!r}: expected one of {sorted(REPOSITORIES)}")
-    made = Base(kind, found.kubernetes.base_image)
-    images = Remote(found.kubernetes.registry, REPOSITORIES[kind], made.build)
-    return f"{images.repository}@{made.build(images, application(kind, ROOT, found.models))}"
+    if kind not in (*REPOSITORIES, "tasks"):
+        raise ConfigError(f"image {kind!r}: expected one of {sorted((*REPOSITORIES, 'tasks'))}")
+    images = Remote(found.kubernetes.registry, REPOSITORIES["model"], docker.Base().build)
+    repository, digest = docker.build(kind, images, found.models, found.kubernetes.base_image)
+    return f"{images.located(repository)}@{digest}"
 
 
 def local_platform(found: Settings) -> LocalPlatform:

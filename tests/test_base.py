@@ -114,3 +114,25 @@ def test_images_are_joined_by_what_the_one_has_above_what_both_begin_with():
     assert config["rootfs"]["diff_ids"] == [layer.digest for layer in both.layers]
     assert len(config["history"]) == len(both.layers)
     assert base.joined(below, below).layers == below.layers
+
+
+def test_an_image_of_dockers_is_made_plain_without_time_and_place():
+    def built(when, host):
+        found = image.append(image.empty("x86_64"), image.measured([b"layer"]), {"a": "b"}, {"PATH": "/bin"})
+        manifest, config = json.loads(found.manifest), json.loads(found.config)
+        manifest |= {"mediaType": base.DOCKER}
+        manifest["config"]["mediaType"] = "application/vnd.docker.container.image.v1+json"
+        manifest["layers"][0]["mediaType"] = "application/vnd.docker.image.rootfs.diff.tar.gzip"
+        config |= {"created": when, "container": host, "docker_version": "20", "history": [{"created": when}]}
+        config["config"] |= {"Hostname": host, "Cmd": None, "User": "65532"}
+        return image.written(manifest, config)
+
+    first, second = built("2026-01-01T00:00:00Z", "a1"), built("2026-01-02T00:00:00Z", "b2")
+    assert first.digest != second.digest
+    plain = base.plain(first)
+    assert plain == base.plain(second) == base.plain(plain)
+    types = [part.media_type for part in image.parts(plain.manifest)]
+    assert types == [image.CONFIG, f"{image.LAYER}+gzip"]
+    settings = json.loads(plain.config)["config"]
+    assert (settings["User"], settings["Labels"], "PATH=/bin" in settings["Env"]) == ("65532", {"a": "b"}, True)
+    assert plain.layers[0].digest == first.layers[0].digest

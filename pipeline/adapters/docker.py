@@ -31,6 +31,7 @@ from pipeline.settings import ROOT
 
 _PIP = ROOT / ".zeta/envs/uv/bin/pip"
 """Beside uv, which fetches nothing without installing it, and setuptools, which reads source distributions."""
+TASKS = "zeta-tasks"
 _LOG = logging.getLogger("zeta.base")
 _SECONDS = 600
 _DENIED = re.compile("unauthorized|denied|no basic auth|authentication required", re.IGNORECASE)
@@ -87,6 +88,17 @@ class Base:
                 )
             programs = {"helm": Path(found).resolve()}
         return base.context(self.kind, self.checkout, self.own, programs)
+
+
+def build(kind: str, images: Remote, models: Path, under: str = "") -> tuple[str, Digest]:
+    """Return repository and digest of an image that Zeta runs in: of a folder in images/, or ``tasks``.
+
+    Airflow's tasks run in the base of models with Airflow upon it. Raises as ``Base.build`` does.
+    """
+    if kind == "tasks":
+        model, airflow = (build(one, images, models, under) for one in ("model", "airflow"))
+        return TASKS, images.join(model, airflow, f"{TASKS}:{base.name(model[1], airflow[1])}")
+    return base.REPOSITORIES[kind], Base(kind, under).build(images, base.application(kind, ROOT, models))
 
 
 def _locks(context: Mapping[str, Path]) -> list[Path]:

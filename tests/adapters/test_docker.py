@@ -15,7 +15,7 @@ import requests
 
 from pipeline import base, image
 from pipeline.adapters import transport
-from pipeline.adapters.docker import Base
+from pipeline.adapters.docker import Base, build
 from pipeline.adapters.remote import BASE, Remote
 from pipeline.errors import ConfigError, Permanent, Temporary
 from pipeline.image import Digest
@@ -190,7 +190,7 @@ def test_the_bill_of_materials_is_what_is_installed_and_hangs_on_the_image(regis
     assert labels["org.opencontainers.image.base.digest"] == client.images.get(under).id
 
 
-def test_a_folder_of_wheels_without_an_index_and_another_docker_give_the_same_layers(
+def test_a_folder_of_wheels_without_an_index_and_another_docker_give_the_same_image(
     registry, under, checkout, files, tmp_path, monkeypatch
 ):
     first = Base("mlflow", under, checkout=checkout).build(images(registry), files)
@@ -205,6 +205,7 @@ def test_a_folder_of_wheels_without_an_index_and_another_docker_give_the_same_la
     with running(tmp_path / "registry") as other, started() as (_, same):
         again = Base("mlflow", same, checkout=checkout).build(images(other), files)
         assert layers(other, again) == layers(registry, first)
+        assert again == first
 
 
 # ---- what fails
@@ -343,3 +344,18 @@ def test_the_image_brings_commands_and_helm_and_no_compiler(address, client, mod
     tag = next(pair.partition("=")[2] for pair in config["Env"] if pair.startswith("ZETA_BASE="))
     assert images(address).find(f"{BASE}:{tag}") == model_base
     assert config["User"] == "65532:65532"
+
+
+@pytest.mark.timeout(1800)
+def test_airflows_tasks_run_in_the_base_of_models_with_airflow_upon_it(address, client, under, model_base):
+    repository, digest = build("tasks", images(address), ROOT / "models", under)
+    located = f"{images(address).located(repository)}@{digest}"
+    client.images.pull(located)
+    options = {"entrypoint": "/usr/bin/env", "network_mode": "none", "remove": True, "read_only": True}
+    options |= {"tmpfs": {"/tmp": ""}}
+    said = client.containers.run(located, ["/opt/airflow/bin/airflow", "version"], **options)
+    assert said.decode().startswith("3.")
+    assert b"Usage" in client.containers.run(located, ["/opt/zeta/bin/zeta", "--help"], **options)
+    listed = client.containers.run(located, ["ls", "/app", "/app/models"], **options).decode().split()
+    assert {"dags", "helm", "models", "pipeline", "sites", "type"} <= set(listed)
+    assert build("tasks", images(address), ROOT / "models", under) == (repository, digest)

@@ -317,3 +317,12 @@ def test_what_others_attached_stays(registry, tmp_path):
     assert len(set(attached)) == 3
     index = json.loads(images._tagged(BASE, f"sha256-{base.hex}"))
     assert [one["digest"] for one in index["manifests"]] == attached
+
+
+def test_a_registry_that_knows_referrers_needs_no_index(registry, tmp_path, monkeypatch):
+    images = remote(registry)
+    digest = images.append((BASE, pushed(registry)), application(tmp_path), {}, f"{BASE}:b3")
+    put = images._put_manifest
+    monkeypatch.setattr(images, "_put_manifest", lambda *told: {**put(*told), "OCI-Subject": digest})
+    images.attach((BASE, digest), "application/spdx+json", b"{}")
+    assert images._tagged(BASE, f"sha256-{digest.hex}") is None
