@@ -34,7 +34,7 @@ down:
 	@.venv/bin/zeta down
 
 cluster:
-	@images/install.sh dev
+	@images/install.sh dev >&2
 	@.venv/bin/python -m tests.cluster up
 
 cluster-down:

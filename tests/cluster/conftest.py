@@ -29,7 +29,7 @@ RULES = RolloutRules(
 )
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="session")
 def cluster():
     """Let this process use the cluster; skip where there is none."""
     given = {name: os.environ[name] for name in ("KUBECONFIG", "ZETA_REGISTRY") if name in os.environ}
