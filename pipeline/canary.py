@@ -39,10 +39,9 @@ class Watch:
     errors: np.ndarray = field(default_factory=lambda: np.zeros(len(_ODDS)))
     slow: np.ndarray = field(default_factory=lambda: np.zeros((len(SECONDS), len(_ODDS))))
 
-    def look(self, canary: Observation, baseline: Observation) -> list[str]:
-        """Take in all that both have counted by now; return what is wrong with the canary."""
-        new, old = canary - self.canary, baseline - self.baseline
-        self.canary, self.baseline = canary, baseline
+    def look(self, new: Observation, old: Observation) -> list[str]:
+        """Take in what canary and baseline have counted since the last look; return what is wrong with the canary."""
+        self.canary, self.baseline = self.canary + new, self.baseline + old
         self.looks += 1
         share = new.requests / max(1, new.requests + old.requests)
         self.errors += evidence(new.errors, old.errors, share)

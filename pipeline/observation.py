@@ -46,7 +46,10 @@ class Observation:
             self.groups + other.groups,
         )
 
-    def __sub__(self, earlier: "Observation") -> "Observation":
+    def since(self, earlier: "Observation") -> "Observation":
+        """Return what was counted after an earlier look: all of it by a server that was started anew since."""
+        if self.requests < earlier.requests:
+            return self
         return Observation(
             self.requests - earlier.requests,
             self.errors - earlier.errors,

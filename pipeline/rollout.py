@@ -155,41 +155,53 @@ def _watch(platform: Platform, name: str, proof: Proof, rules: Canary, sleep: Ca
     """Compare the canary with its baseline, on live requests by steps, on replayed rows when those are too few."""
     first, second = (grouped(_ask(platform, name, role, proof.fresh)) for role in ("canary", "baseline"))
     watch = Watch(usual=apart(first, second), shift=rules.shift)
-    look = _looker(platform, name, watch)
+    meter = _Meter(platform, name, watch)
     for percent in rules.steps:
         if not platform.split(name, percent):
             break
+        meter.begin()
         for _ in range(math.ceil(rules.hold.total_seconds() / LOOK_SECONDS)):
             sleep(LOOK_SECONDS)
-            if faults := look():
+            if faults := meter.look():
                 return Verdict(Rollout.ROLLED_BACK, tuple(faults), watch.numbers())
     told = f"compared on {watch.canary.requests} live requests, {watch.baseline.requests} of the champion beside it"
     if watch.canary.requests < rules.requests:
         if not proof.fresh.rows:
             return Verdict(Rollout.HELD, (f"{told}; no fresh rows to replay instead",), watch.numbers())
-        faults = _replay(platform, name, proof.fresh, look)
+        faults = _replay(platform, name, proof.fresh, meter)
         told += f"; replayed {min(_REPLAYED, len(proof.fresh.rows))} fresh rows one by one"
         if faults:
             return Verdict(Rollout.ROLLED_BACK, tuple(faults), watch.numbers())
     return Verdict(Rollout.PROMOTED, (told,), watch.numbers())
 
 
-def _looker(platform: Platform, name: str, watch: Watch) -> Callable[[], list[str]]:
-    roles: tuple[Role, Role] = ("canary", "baseline")
-    begin = [platform.observe(name, role) for role in roles]
+class _Meter:
+    """Reads what canary and baseline count, from one look to the next."""
 
-    def look() -> list[str]:
-        canary, baseline = (platform.observe(name, role) - then for role, then in zip(roles, begin, strict=True))
-        return watch.look(canary, baseline)
+    def __init__(self, platform: Platform, name: str, watch: Watch) -> None:
+        self._platform, self._name, self._watch = platform, name, watch
+        self.begin()
 
-    return look
+    def begin(self) -> None:
+        """Count from here on: the servers may be others than before, which have counted nothing yet."""
+        self._then = self._read()
+
+    def look(self) -> list[str]:
+        """Return what is wrong with the canary by all that has been counted."""
+        then, self._then = self._then, self._read()
+        new, old = (now.since(before) for now, before in zip(self._then, then, strict=True))
+        return self._watch.look(new, old)
+
+    def _read(self) -> tuple[Observation, Observation]:
+        observe = self._platform.observe
+        return observe(self._name, "canary"), observe(self._name, "baseline")
 
 
-def _replay(platform: Platform, name: str, fresh: Golden, look: Callable[[], list[str]]) -> list[str]:
+def _replay(platform: Platform, name: str, fresh: Golden, meter: _Meter) -> list[str]:
     for row in fresh.rows[-_REPLAYED:]:
         for role in ("canary", "baseline"):
             platform.predict(name, role, [row])
-    return look()
+    return meter.look()
 
 
 def restore(platform: Platform, name: str, back: Target | None) -> None:

@@ -20,10 +20,9 @@ def watched(seed, errors=0.01, slower=1.0, shares=EVEN, beside=1):
         late = np.array([(seconds > bound).sum() for bound in SECONDS])
         return Observation(asked, random.binomial(asked, share_of_errors), late, random.multinomial(asked, shares))
 
-    watch, canary, baseline = Watch(usual=0.1, shift=0.1), Observation(), Observation()
+    watch = Watch(usual=0.1, shift=0.1)
     for look in range(LOOKS):
-        canary, baseline = canary + serve(errors, slower, shares, 1), baseline + serve(0.01, 1.0, EVEN, beside)
-        if faults := watch.look(canary, baseline):
+        if faults := watch.look(serve(errors, slower, shares, 1), serve(0.01, 1.0, EVEN, beside)):
             return look, faults
     return None, []
 

@@ -79,6 +79,9 @@ class Memory:
 
     def split(self, name, percent):
         self._call("split", percent)
+        if self.live is not None:
+            # The servers may be started anew for that.
+            self.counted = dict.fromkeys(self.counted, Observation())
         return self.live is not None
 
     def observe(self, name, role):

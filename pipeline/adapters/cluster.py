@@ -1,6 +1,7 @@
 """A namespace of a Kubernetes cluster: its pods, what they answer through the API server, what became of those that
 do not."""
 
+import os
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -29,7 +30,9 @@ class Cluster:
         from kubernetes import client, config
 
         try:
-            config.load_config()
+            # Named: the package itself looks at the variable only once, when it is imported.
+            named = os.environ.get("KUBECONFIG")
+            config.load_config(**({"config_file": named} if named else {}))
         except config.ConfigException as error:
             raise ConfigError(f"no Kubernetes cluster is configured ({error}); set KUBECONFIG") from error
         self.namespace = namespace
@@ -116,7 +119,8 @@ class Cluster:
         try:
             self.ask("pods", f"{pod}:8080", "/v2/health/ready")
         except Permanent as error:
-            return str(error) if "with 503" in str(error) and "ready" in str(error) else None
+            # The API server has a 503 of its own, for a port that nobody listens at yet.
+            return str(error) if '"ready":false' in str(error) else None
         return None
 
     def _warnings(self, pod: str) -> list[Any]:
@@ -128,5 +132,7 @@ class Cluster:
         from kubernetes.client import ApiException
 
         with suppress(ApiException):  # A container that never ran has none.
-            return str(self._core.read_namespaced_pod_log(pod, self.namespace, tail_lines=_LOG_LINES))
+            read = self._core.read_namespaced_pod_log
+            found = read(pod, self.namespace, tail_lines=_LOG_LINES, _preload_content=False)
+            return str(found.data.decode(errors="replace")).strip()
         return ""

@@ -41,6 +41,8 @@ def cluster():
     with pytest.MonkeyPatch.context() as patch:
         for name, value in given.items():
             patch.setenv(name, value)
+        # Whatever else is on the PATH: what `make lint` has installed is Helm 4.
+        patch.setenv("PATH", f"{ROOT / '.zeta/envs/helm'}:{os.environ['PATH']}")
         yield given
 
 
@@ -49,7 +51,7 @@ def namespace(cluster):
     """A namespace that lets only restricted pods in."""
     from kubernetes import client, config
 
-    config.load_config()
+    config.load_config(config_file=cluster["KUBECONFIG"])
     core = client.CoreV1Api()
     labels = {"pod-security.kubernetes.io/enforce": "restricted"}
     core.create_namespace({"metadata": {"name": NAMESPACE, "labels": labels}})

@@ -90,7 +90,7 @@ class Load:
             stderr=True,
         )
         self._await("Succeeded")
-        found = json.loads(self._core.read_namespaced_pod_log(self._pod, self.namespace).splitlines()[-1])
+        found = json.loads(self._log().splitlines()[-1])
         self.said, self.failed, self.failures = found["said"], found["failed"], found["failures"]
         self._core.delete_namespaced_pod(self._pod, self.namespace, grace_period_seconds=0)
 
@@ -98,5 +98,9 @@ class Load:
         deadline = time.monotonic() + 120
         while (found := self._core.read_namespaced_pod(self._pod, self.namespace)).status.phase != phase:
             assert time.monotonic() < deadline, f"the clients' pod is {found.status.phase}, not {phase}"
-            assert found.status.phase != "Failed", self._core.read_namespaced_pod_log(self._pod, self.namespace)
+            assert found.status.phase != "Failed", self._log()
             time.sleep(0.5)
+
+    def _log(self) -> str:
+        read = self._core.read_namespaced_pod_log
+        return read(self._pod, self.namespace, _preload_content=False).data.decode()
