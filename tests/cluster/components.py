@@ -8,6 +8,7 @@ import time
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
+from subprocess import Popen
 from typing import Any
 
 import httpx
@@ -56,18 +57,20 @@ def _component(name: str, programs: Path, about: dict[str, Any]) -> Component:
 def start(components: list[Component], state: Path) -> None:
     """Start what does not run, when what it needs is ready; return when all are. Raises Failed with a log's end."""
     names, running = {one.name for one in components}, processes.running()
-    started: set[str] = set()
+    started: dict[str, Popen[bytes] | None] = {}
     ready: set[str] = set()
     deadline = time.monotonic() + _SECONDS
     while ready < names:
         for one in components:
             if one.name not in started and set(one.after) & names <= ready:
-                if one.command not in running:
-                    processes.start(one.command, one.environment, _log(state, one))
-                started.add(one.name)
-            elif one.name in started - ready:
+                runs = one.command in running
+                process = None if runs else processes.start(one.command, one.environment, _log(state, one))
+                started[one.name] = process
+            elif one.name in started.keys() - ready:
                 ready |= {one.name} if _answers(one.ready) else set()
-                if one.name not in ready and (one.command not in processes.running() or time.monotonic() > deadline):
+                process = started[one.name]
+                died = process is not None and process.poll() is not None
+                if one.name not in ready and (died or time.monotonic() > deadline):
                     raise Failed(f"{one.name} does not answer at {one.ready}; the end of its log:\n{_end(state, one)}")
         time.sleep(0.05)
 

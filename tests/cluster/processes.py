@@ -63,10 +63,10 @@ def memory() -> int:
     return total * 1024
 
 
-def start(command: tuple[str, ...], environment: dict[str, str], log: Path) -> None:
+def start(command: tuple[str, ...], environment: dict[str, str], log: Path) -> subprocess.Popen[bytes]:
     """Start a component that outlives this process."""
     with _joined(), log.open("a") as output:
-        subprocess.Popen(
+        return subprocess.Popen(
             command, env=os.environ | environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output, cwd="/",
             start_new_session=True,
         )  # fmt: skip
