@@ -1,9 +1,6 @@
 """The command line: ``zeta``. A step prints one JSON object, identifiers only; the rest goes to stderr."""
 
 import json
-import logging
-import os
-import sys
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -11,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipeline.errors import ConfigError, Permanent, ZetaError
+from pipeline import terminal
+from pipeline.errors import ConfigError, Permanent
 
 if TYPE_CHECKING:
     from pipeline.verdict import Verdict
@@ -36,29 +34,9 @@ STEPS = {
 
 
 def main() -> None:
-    """Run a command; an error of Zeta's own is one message and its exit code."""
-    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
-    for noisy in ("httpx", "mlflow", "alembic", "urllib3", "matplotlib"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)
-    os.environ |= {
-        "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
-        "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
-        "MLFLOW_LOGGING_LEVEL": "ERROR",
-    }
-    try:
+    """Run a command."""
+    with terminal.told():
         app()
-    except ZetaError as error:
-        print(f"{type(error).__name__}: {error}", file=sys.stderr)
-        sys.exit(error.exit_code)
-
-
-def moment(text: str) -> datetime:
-    """Return a time with its zone (UTC when none is given); now for no text."""
-    try:
-        found = datetime.fromisoformat(text) if text else datetime.now(UTC)
-    except ValueError as error:
-        raise ConfigError(f"--at {text!r}: expected ISO 8601, such as 2026-03-03T05:00:00+09:00") from error
-    return found if found.tzinfo else found.replace(tzinfo=UTC)
 
 
 def _step(step: str) -> Callable[..., None]:
@@ -66,7 +44,7 @@ def _step(step: str) -> Callable[..., None]:
         from pipeline import steps, workspace
 
         with workspace.alone(name):
-            print(json.dumps(steps.STEPS[step](workspace.load(name), moment(at))))
+            print(json.dumps(steps.STEPS[step](workspace.load(name), terminal.moment(at))))
 
     return command
 
@@ -85,7 +63,7 @@ def announce(
     """Page the on-call when there is news."""
     from pipeline import announcement
 
-    print(json.dumps(announcement.announce(name, moment(at), failed or None, error or None)))
+    print(json.dumps(announcement.announce(name, terminal.moment(at), failed or None, error or None)))
 
 
 @app.command()
@@ -93,7 +71,7 @@ def run(name: Name, at: At = "") -> None:
     """Do all the steps of one run, as the scheduler does."""
     from pipeline import morning
 
-    print(json.dumps(morning.run(name, moment(at))))
+    print(json.dumps(morning.run(name, terminal.moment(at))))
 
 
 @app.command()
@@ -141,7 +119,7 @@ def promote(
     from pipeline import intervention, workspace
 
     with workspace.alone(name):
-        _told(name, intervention.promote(workspace.load(name), version, reason, moment(at)))
+        _told(name, intervention.promote(workspace.load(name), version, reason, terminal.moment(at)))
 
 
 @app.command()
@@ -173,7 +151,7 @@ def check(
     """Try a model's config, code, query, fit and predictions, and say what a first run would do."""
     from pipeline import inspection
 
-    if not inspection.check(names or [], moment(at)):
+    if not inspection.check(names or [], terminal.moment(at)):
         raise typer.Exit(ConfigError.exit_code)
 
 
@@ -218,7 +196,7 @@ def listings(
     """Write a made-up marketplace into a database, for scale and load. Nothing in it is real."""
     from pipeline import listings as marketplace
 
-    first = moment(start).date()
+    first = terminal.moment(start).date()
     rows = marketplace.write(url, first, first + timedelta(days=days), per_day, seed)
     print(f"{rows} rows from {first} on")
 

@@ -50,7 +50,7 @@ def deliver(work: Workspace, version: Version, at: datetime, rules: Canary | Non
     """Roll a version out, compared by ``rules`` with what serves; once it is promoted, move the aliases."""
     target = Target(version.number, build(work, version))
     golden = Manifest.read(work.unpacked(target.digest) / "model").golden
-    proof = rollout.Proof(golden, _fresh(work, at, work.registry.version(version.model, version.number)))
+    proof = rollout.Proof(golden, _fresh(work, at, target.digest))
     champion = work.registry.aliased(version.model, CHAMPION)
     back = _target(champion) if champion else None
     verdict = rollout.roll_out(work.platform, version.model, target, proof, back, rules)
@@ -133,12 +133,12 @@ def _words(verdict: Verdict) -> str:
     return "; ".join(verdict.reasons)
 
 
-def _fresh(work: Workspace, at: datetime, version: Version) -> Golden:
-    """Return the newest matured rows as a client sends them, and what the version's image answers by itself."""
+def _fresh(work: Workspace, at: datetime, digest: str) -> Golden:
+    """Return the newest matured rows as a client sends them, and what an image answers by itself."""
     end = data.matured_end(at, work.config)
     window = Window(end - data.whole_days(work.config.gate.window), end)
     newest = deque(data.read(work.source, work.config, window), maxlen=1)
-    with work.deployed(version) as subject:
+    with work.deployed(digest) as subject:
         for batch in newest:
             rows = data.inputs(batch.tail(FRESH_ROWS), dict(subject.features))
             return Golden(data.records(rows), subject.predict(rows, "labels", 1).tolist())

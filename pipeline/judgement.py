@@ -80,7 +80,7 @@ def _case(work: Workspace, stack: ExitStack, champion: Version | None, challenge
     subjects = {CHALLENGER: subject, BASELINE: _baseline(work, record, subject)}
     seen = [np.load(directory / "keys.npy", allow_pickle=False)]
     if champion is not None:
-        subjects[CHAMPION] = stack.enter_context(work.deployed(champion))
+        subjects[CHAMPION] = stack.enter_context(work.deployed(champion.tag("digest")))
         seen.append(np.load(work.unpacked(champion.tag("digest")) / "model/keys.npy", allow_pickle=False))
     golden = data.frame(described.golden.rows, described.features)
     answers = subject.predict(golden, "labels", 1).tolist()

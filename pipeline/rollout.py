@@ -98,24 +98,39 @@ def roll_out(
     """
     stable = platform.release(name, "stable")
     served = stable if stable and stable.digest == target.digest else None
-    back = champion if served else stable
-    found = Verdict(Rollout.PROMOTED, ())
     try:
-        if not (served and served.ready):
-            compared = rules if stable and stable.ready else None
-            found = _introduce(platform, name, target, proof, compared, sleep)
-        if found.outcome == Rollout.PROMOTED and (faults := prove(platform, name, "stable", proof)):
-            found = Verdict(Rollout.ROLLED_BACK, tuple(faults))
+        found = _attempt(platform, name, target, proof, stable, rules, sleep)
     except Permanent as error:
         found = Verdict(Rollout.ROLLED_BACK, (str(error),))
-    if found.outcome != Rollout.PROMOTED:
-        try:
-            restore(platform, name, back)
-        except Permanent as error:
-            unfit = f"version {target.version} is not fit: {'; '.join(found.reasons)}"
-            raise Permanent(f"{unfit}; bringing back: {error}") from error
+    if found.outcome == Rollout.PROMOTED:
+        platform.remove_canary(name)
         return found
-    platform.remove_canary(name)
+    try:
+        restore(platform, name, champion if served else stable)
+    except Permanent as error:
+        unfit = f"version {target.version} is not fit: {'; '.join(found.reasons)}"
+        raise Permanent(f"{unfit}; bringing back: {error}") from error
+    return found
+
+
+def _attempt(
+    platform: Platform,
+    name: str,
+    target: Target,
+    proof: Proof,
+    stable: Release | None,
+    rules: Canary | None,
+    sleep: Callable[[float], None],
+) -> Verdict:
+    """Bring a target from its canary to the stable address, unless it serves there already; prove it there."""
+    found = Verdict(Rollout.PROMOTED, ())
+    if not (stable and stable.ready and stable.digest == target.digest):
+        compared = rules if stable and stable.ready else None
+        found = _introduce(platform, name, target, proof, compared, sleep)
+    if found.outcome != Rollout.PROMOTED:
+        return found
+    if faults := prove(platform, name, "stable", proof):
+        return Verdict(Rollout.ROLLED_BACK, tuple(faults))
     rows = [len(known.rows) for known in (proof.golden, proof.fresh)]
     proven = f"{rows[0]} golden rows answered as trained, {rows[1]} fresh rows as without a server"
     return Verdict(Rollout.PROMOTED, (proven, *found.reasons), found.numbers)
@@ -153,7 +168,8 @@ def _ask(platform: Platform, name: str, role: Role, known: Golden) -> list[Any]:
 
 def _watch(platform: Platform, name: str, proof: Proof, rules: Canary, sleep: Callable[[float], None]) -> Verdict:
     """Compare the canary with its baseline, on live requests by steps, on replayed rows when those are too few."""
-    first, second = (grouped(_ask(platform, name, role, proof.fresh)) for role in ("canary", "baseline"))
+    # The canary has just been proven to answer so.
+    first, second = grouped(proof.fresh.predictions), grouped(_ask(platform, name, "baseline", proof.fresh))
     watch = Watch(usual=apart(first, second), shift=rules.shift)
     meter = _Meter(platform, name, watch)
     for percent in rules.steps:

@@ -130,7 +130,7 @@ def _score_champion(work: Workspace, champion: Version, at: datetime) -> Evaluat
     window = Window(max(end - data.whole_days(config.evaluation.window), trained_end), end)
     read = Window(min(window.first, since), end)
     seen = np.load(directory / "keys.npy", allow_pickle=False)
-    with work.deployed(champion) as subject:
+    with work.deployed(champion.tag("digest")) as subject:
         rows = data.read(work.source, config, read)
         scored = evaluation.score_rows(rows, {CHAMPION: subject}, work.score, config, seen, CHAMPION)
     profile = training.record(directory).profile

@@ -23,7 +23,7 @@ from pipeline.errors import ConfigError
 from pipeline.evaluation import Subject
 from pipeline.manifest import Manifest
 from pipeline.rollout import Platform
-from pipeline.settings import ROOT, Kubernetes, Settings
+from pipeline.settings import ROOT, Settings
 
 if TYPE_CHECKING:
     from pipeline.adapters.remote import Remote
@@ -49,19 +49,26 @@ class Workspace:
     @cached_property
     def images(self) -> "Layout | Remote":
         """The images: on this machine, or in the registry that the cluster pulls from."""
-        if self.settings.kubernetes is None:
+        cluster, model = self.settings.kubernetes, self.config
+        if cluster is None:
             return Layout(self.settings.home / "images")
-        return _remote(self.settings.kubernetes, self.config)
+        from pipeline.adapters.docker import Base
+        from pipeline.adapters.remote import Remote
+
+        own = model.folder / model.requirements if model.requirements else None
+        build = Base(under=cluster.base_image, own=own).build
+        # A model with packages of its own does not lie on the base that this process runs in.
+        return Remote(cluster.registry, model.name, build, None if own else cluster.base)
 
     @cached_property
     def platform(self) -> Platform:
         """Where releases run."""
-        if self.settings.kubernetes is None:
+        cluster, images = self.settings.kubernetes, self.images
+        if cluster is None or isinstance(images, Layout):
             return LocalPlatform(self.settings, self.unpacked)
         from pipeline.adapters.kubernetes import KubernetesPlatform
 
-        repository = _remote(self.settings.kubernetes, self.config).repository
-        return KubernetesPlatform(self.settings.kubernetes, repository, self.config.rollout)
+        return KubernetesPlatform(cluster, images.repository, self.config.rollout)
 
     @cached_property
     def own(self) -> ModuleType:
@@ -79,9 +86,9 @@ class Workspace:
         return self.images.unpack(image.Digest(digest), self.settings.home / "unpacked")
 
     @contextmanager
-    def deployed(self, version: Version) -> Iterator[Subject]:
-        """Run a deployed version for batches: its own code from its own image."""
-        root = self.unpacked(version.tag("digest"))
+    def deployed(self, digest: str) -> Iterator[Subject]:
+        """Run the model of an image for batches, with the code that is in the image."""
+        root = self.unpacked(digest)
         with self._batch(root / "model", root / "app") as subject:
             yield subject
 
@@ -125,17 +132,6 @@ def alone(name: str) -> AbstractContextManager[None]:
     from pipeline.adapters.cluster import Cluster
 
     return lease.held(Cluster(found.kubernetes.namespace), f"zeta-{model}")
-
-
-def _remote(cluster: Kubernetes, model: ModelConfig) -> "Remote":
-    from pipeline.adapters.docker import Base
-    from pipeline.adapters.remote import Remote
-
-    own = model.folder / model.requirements if model.requirements else None
-    # A model with packages of its own does not lie on the base that this process runs in.
-    return Remote(
-        cluster.registry, model.name, Base(under=cluster.base_image, own=own).build, None if own else cluster.base
-    )
 
 
 def file(name: str) -> Path:

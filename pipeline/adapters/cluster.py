@@ -21,6 +21,8 @@ _FATAL = (
     "CrashLoopBackOff", "RunContainerError",
 )  # fmt: skip
 _UNSCHEDULABLE_SECONDS = 20.0
+# An API server that starts, ends, or has lost sight of its database.
+_BUSY = (429, 500, 502, 503, 504)
 
 
 class Cluster:
@@ -42,13 +44,13 @@ class Cluster:
 
     def deployment(self, name: str) -> Any | None:
         """Return a Deployment, None when there is none."""
-        return self.call(lambda: self._apps.read_namespaced_deployment(name, self.namespace), missing_is_none=True)
+        return self.found(lambda: self._apps.read_namespaced_deployment(name, self.namespace))
 
     def pods(self, model: str, track: str) -> list[Any]:
         """Return the serving pods of one track of a model, those that end included."""
         labels = f"app.kubernetes.io/component=server,zeta.dev/model={model},zeta.dev/track={track}"
         found = self.call(lambda: self._core.list_namespaced_pod(self.namespace, label_selector=labels))
-        return list(found.items) if found else []
+        return list(found.items)
 
     def ask(self, kind: str, target: str, path: str, body: Any = None) -> str:
         """Return what one of the ``kind`` pods or services answers at a path; ``target`` is its name and port.
@@ -59,18 +61,19 @@ class Cluster:
 
         url = f"/api/v1/namespaces/{self.namespace}/{kind}/{target}/proxy{path}"
         headers = {"Content-Type": "application/json", "Accept": "*/*"}
-        api = self._core.api_client
-        try:
-            answer = self.call(
-                lambda: api.call_api(
+
+        def answer() -> str:
+            try:
+                reply = self._core.api_client.call_api(
                     url, "GET" if body is None else "POST", header_params=headers, body=body,
                     auth_settings=["BearerToken"], _preload_content=False, _return_http_data_only=True,
                     _request_timeout=_ANSWER_SECONDS,
-                )
-            )  # fmt: skip
-        except ApiException as error:
-            raise Permanent(f"{kind} {target} answers {path} with {error.status}: {error.body!r}") from error
-        return str(answer.data.decode()) if answer else ""
+                )  # fmt: skip
+            except ApiException as error:
+                raise Permanent(f"{kind} {target} answers {path} with {error.status}: {error.body!r}") from error
+            return str(reply.data.decode())
+
+        return self.call(answer)
 
     def fatal(self, pod: Any) -> str | None:
         """Return why a pod will never be ready, None as long as it may be."""
@@ -96,8 +99,8 @@ class Cluster:
                 lines.append(f"{name} ends with:\n{log}")
         return "\n".join(lines)
 
-    def call(self, function: Callable[[], _T], missing_is_none: bool = False) -> _T | None:
-        """Call the API; while it does not answer, again for a minute."""
+    def call(self, function: Callable[[], _T]) -> _T:
+        """Call the API; while it does not answer, again for a minute. Permanent when it refuses for want of a right."""
         from kubernetes.client import ApiException
         from urllib3.exceptions import HTTPError
 
@@ -105,14 +108,27 @@ class Cluster:
         while True:
             try:
                 return function()
-            except ApiException as error:
-                if missing_is_none and error.status == 404:
-                    return None
-                raise
-            except (HTTPError, ConnectionError) as error:
+            except (ApiException, HTTPError, ConnectionError, Temporary) as error:
+                if isinstance(error, ApiException) and error.status in (401, 403):
+                    raise Permanent(
+                        f"the Kubernetes API refuses: {error.body}; see helm/zeta for the rights"
+                    ) from error
+                if isinstance(error, ApiException) and error.status not in _BUSY:
+                    raise
                 if time.monotonic() > deadline:
                     raise Temporary(f"the Kubernetes API does not answer: {error}") from error
                 time.sleep(1)
+
+    def found(self, function: Callable[[], _T]) -> _T | None:
+        """Call the API for one object; None when there is none."""
+        from kubernetes.client import ApiException
+
+        try:
+            return self.call(function)
+        except ApiException as error:
+            if error.status == 404:
+                return None
+            raise
 
     def _refusal(self, pod: str) -> str | None:
         """Return what a server that runs says against itself, None while it starts."""
@@ -126,7 +142,7 @@ class Cluster:
     def _warnings(self, pod: str) -> list[Any]:
         fields = f"involvedObject.name={pod},type=Warning"
         found = self.call(lambda: self._core.list_namespaced_event(self.namespace, field_selector=fields))
-        return list(found.items) if found else []
+        return list(found.items)
 
     def _log(self, pod: str) -> str:
         from kubernetes.client import ApiException

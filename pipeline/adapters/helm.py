@@ -26,14 +26,15 @@ class Helm:
         self._chart = chart
 
     def values(self, name: str) -> dict[str, Any] | None:
-        """Return the values of a release; None when there is none."""
-        if self._status(name) is None:
+        """Return the values of a release, None when there is none; first a pending one is mended."""
+        if not self._mended(name):
             return None
         found: dict[str, Any] | None = json.loads(self._run("get", "values", name, "--output", "json"))
         return found or {}
 
     def upgrade(self, name: str, values: dict[str, Any]) -> None:
         """Install or change a release; return when the API server has taken it, not when it is done."""
+        self._mended(name)
         self._run(
             "upgrade", "--install", name, str(self._chart), "--values", "-", "--reset-values",
             "--server-side=true", "--force-conflicts", "--history-max", str(HISTORY), standard_input=json.dumps(values),
@@ -41,24 +42,23 @@ class Helm:
 
     def uninstall(self, name: str) -> None:
         """Remove a release; return when its objects are gone, at once when there is none."""
-        if self._status(name) is not None:
+        if self._mended(name):
             self._run("uninstall", name, "--wait", "--cascade", "foreground")
 
-    def mend(self, name: str) -> None:
-        """Bring a release back that a killed Helm left pending: to its last whole revision, or to none."""
-        status = self._status(name)
-        if status is None or not status.startswith(("pending-", "uninstalling")):
-            return
+    def _mended(self, name: str) -> bool:
+        """Tell whether there is a release; bring one that a killed Helm left pending to its last whole revision, or
+        to none."""
+        listed = json.loads(self._run("list", "--filter", f"^{name}$", "--output", "json"))
+        status = listed[0]["status"] if listed else ""
+        if not status.startswith(("pending-", "uninstalling")):
+            return bool(listed)
         history = json.loads(self._run("history", name, "--output", "json", "--max", str(HISTORY)))
         whole = [one["revision"] for one in history if one["status"] in ("deployed", "superseded")]
         if whole and status != "uninstalling":
             self._run("rollback", name, str(max(whole)), "--server-side=true", "--force-conflicts")
-        else:
-            self._run("uninstall", name, "--wait", "--cascade", "foreground")
-
-    def _status(self, name: str) -> str | None:
-        listed = json.loads(self._run("list", "--filter", f"^{name}$", "--output", "json"))
-        return str(listed[0]["status"]) if listed else None
+            return True
+        self._run("uninstall", name, "--wait", "--cascade", "foreground")
+        return False
 
     def _run(self, *arguments: str, standard_input: str | None = None) -> str:
         command = [self._program, *arguments, "--namespace", self._namespace]

@@ -12,7 +12,7 @@ from pipeline import observation
 from pipeline.adapters.cluster import Cluster
 from pipeline.adapters.helm import Helm
 from pipeline.config import RolloutRules
-from pipeline.errors import Permanent, Temporary
+from pipeline.errors import Permanent
 from pipeline.observation import Observation
 from pipeline.rollout import Release, Role
 from pipeline.settings import ROOT, Kubernetes
@@ -129,8 +129,7 @@ class KubernetesPlatform:
 
     def remove(self, name: str) -> None:
         """Uninstall the release."""
-        self._mended(name)
-        self._helm.uninstall(name)
+        self._cluster.call(lambda: self._helm.uninstall(name))
 
     def _running(self, name: str, role: Role) -> Release:
         found = self.release(name, role)
@@ -140,8 +139,7 @@ class KubernetesPlatform:
 
     def _change(self, name: str, change: Callable[[Tracks], None], awaited: tuple[str, ...]) -> None:
         """Change the tracks and wait until those ``awaited`` are as wanted; when they never are, undo the change."""
-        self._mended(name)
-        before = (self._helm.values(name) or {}).get("tracks", {})
+        before = (self._cluster.call(lambda: self._helm.values(name)) or {}).get("tracks", {})
         tracks = deepcopy(before)
         change(tracks)
         if tracks != before:
@@ -158,9 +156,9 @@ class KubernetesPlatform:
 
     def _apply(self, name: str, tracks: Tracks) -> None:
         if tracks:
-            self._helm.upgrade(name, self._values(name, tracks))
+            self._cluster.call(lambda: self._helm.upgrade(name, self._values(name, tracks)))
         else:
-            self._helm.uninstall(name)
+            self.remove(name)
 
     def _values(self, name: str, tracks: Tracks) -> dict[str, Any]:
         resources = self._rules.resources
@@ -178,16 +176,6 @@ class KubernetesPlatform:
             parent = {"namespace": space, "name": gateway}
             values["gateway"] = {"enabled": True, "parentRef": parent, "hostnames": hosts}
         return values
-
-    def _mended(self, name: str) -> None:
-        for attempt in range(30):
-            try:
-                return self._helm.mend(name)
-            except Temporary:
-                if attempt == 29:
-                    raise
-                time.sleep(2)
-        return None
 
     def _wait(self, name: str, tracks: Tracks, awaited: tuple[str, ...]) -> None:
         deadline = time.monotonic() + START_SECONDS

@@ -66,7 +66,7 @@ def _renew(cluster: Cluster, name: str, holder: str, ended: threading.Event) -> 
 
 def _read(cluster: Cluster, name: str) -> Any:
     read = cluster.leases.read_namespaced_lease
-    return cluster.call(lambda: read(name, cluster.namespace), missing_is_none=True)
+    return cluster.found(lambda: read(name, cluster.namespace))
 
 
 def _write(cluster: Cluster, name: str, lease: Any, holder: str) -> None:

@@ -27,7 +27,7 @@ _SETTLE_SECONDS = START_SECONDS + 2 * STOP_SECONDS
 _POLL_SECONDS = 0.05
 _MOST_STARTS = 3
 _ROWS = 5_000
-_PREDICT_SECONDS = 120.0
+_ANSWER_SECONDS = 120.0
 
 
 class LocalPlatform:
@@ -40,6 +40,9 @@ class LocalPlatform:
         self._settings = settings
         self._unpack = unpack
         self._processes = Processes(settings.home / "run", settings.home / "log")
+        # No connection is kept: behind the same address there may be another server by the next request.
+        limits = httpx.Limits(max_keepalive_connections=0)
+        self._client = httpx.Client(timeout=_ANSWER_SECONDS, limits=limits, trust_env=False)
 
     def release(self, name: str, role: Role) -> Release | None:
         """Return what runs in a role, when nothing is under way any more; None when nothing does."""
@@ -70,30 +73,17 @@ class LocalPlatform:
 
     def observe(self, name: str, role: Role) -> Observation:
         """Return what a role's server has counted; Permanent when it does not answer."""
-        release = self._ready(name, role)
-        try:
-            page = httpx.get(f"{release.address}/metrics", timeout=_PREDICT_SECONDS, trust_env=False)
-        except httpx.TransportError as error:
-            raise Permanent(f"{name}: the {role} at {release.address} does not answer: {error}") from error
-        return observation.read(page.text)
+        return observation.read(self._ask(name, role, "/metrics").text)
 
     def predict(self, name: str, role: Role, rows: list[dict[str, Any]]) -> list[Any]:
         """Return what a role answers over HTTP: a number, a text or a list of labels a row.
 
         Permanent when it answers with an error or not at all.
         """
-        release = self._ready(name, role)
         answers: list[Any] = []
-        with httpx.Client(base_url=release.address, timeout=_PREDICT_SECONDS, trust_env=False) as client:
-            for first in range(0, len(rows), _ROWS):
-                body = msgspec.json.encode({"dataframe_records": rows[first : first + _ROWS]})
-                try:
-                    reply = client.post("/invocations", content=body).raise_for_status()
-                except httpx.HTTPStatusError as error:
-                    raise Permanent(f"{name}: the {role} answers: {error.response.text}") from error
-                except httpx.TransportError as error:
-                    raise Permanent(f"{name}: the {role} at {release.address} does not answer: {error}") from error
-                answers += reply.json()["predictions"]
+        for first in range(0, len(rows), _ROWS):
+            body = msgspec.json.encode({"dataframe_records": rows[first : first + _ROWS]})
+            answers += self._ask(name, role, "/invocations", body).json()["predictions"]
         return answers
 
     def promote(self, name: str) -> Release:
@@ -133,6 +123,16 @@ class LocalPlatform:
     def stop(self, name: str) -> None:
         """Stop the model's supervisor and its servers; ``ensure`` starts them again."""
         self._processes.stop(_process(name), 2 * STOP_SECONDS)
+
+    def _ask(self, name: str, role: Role, path: str, body: bytes | None = None) -> httpx.Response:
+        release = self._ready(name, role)
+        try:
+            reply = self._client.request("GET" if body is None else "POST", f"{release.address}{path}", content=body)
+            return reply.raise_for_status()
+        except httpx.HTTPStatusError as error:
+            raise Permanent(f"{name}: the {role} answers: {error.response.text}") from error
+        except httpx.TransportError as error:
+            raise Permanent(f"{name}: the {role} at {release.address} does not answer: {error}") from error
 
     def _ready(self, name: str, role: Role) -> Release:
         # What is stable has been running for long: it is its own baseline.

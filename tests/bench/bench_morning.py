@@ -90,7 +90,7 @@ def morning(name: str, at: datetime, server: int) -> dict[str, float]:
     work = workspace.load(name)
     champion = work.registry.aliased(name, CHAMPION)
     before = of_children()
-    with work.deployed(champion) as subject:
+    with work.deployed(champion.tag("digest")) as subject:
         subject.predict(titles(work, at, subject), work.score.output, work.score.k)
     costs[PREDICTIONS] = of_children() - before
     return costs

@@ -86,7 +86,6 @@ def test_pods_say_which_model_track_version_and_digest_they_are(plain):
         "app.kubernetes.io/component": "server",
         "zeta.dev/model": "category",
         "zeta.dev/track": "canary",
-        "zeta.dev/live": "true",
         "zeta.dev/version": "4",
         "zeta.dev/digest": "1" * 12,
     }
