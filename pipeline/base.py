@@ -89,6 +89,7 @@ def context(kind: str, checkout: Path, own: Path | None, programs: Mapping[str, 
         _fit(packages(own), packages(shared), own)
     return {
         "/Dockerfile": checkout / "images" / kind / "Dockerfile",
+        "/layer.sh": checkout / "images" / "layer.sh",
         "/locks/install.txt": checkout / "images" / "install.txt",
         **locks,
         **{f"/programs/{name}": path for name, path in programs.items()},

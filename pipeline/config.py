@@ -148,8 +148,14 @@ class Canary(_Section):
 class Resources(_Section):
     """What each replica is given, as Kubernetes writes it."""
 
-    cpu: Annotated[str, Field(pattern=r"^([0-9]+m|[0-9]+(\.[0-9]+)?)$")] = Field(default="500m", description="Cores.")
-    memory: Annotated[str, Field(pattern=r"^[0-9]+(Mi|Gi)$")] = Field(default="1Gi", description="Bytes.")
+    cpu: Annotated[str, Field(pattern=r"^([0-9]+m|[0-9]+(\.[0-9]+)?)$")] = Field(default="500m", description="Cores kept for it.")
+    memory: Annotated[str, Field(pattern=r"^[0-9]+(Mi|Gi)$")] = Field(default="1Gi", description="Bytes, at most.")
+
+    @property
+    def cpu_limit(self) -> str:
+        """The most cores it may use: one at least, since a start takes as much however little is asked later."""
+        cores = float(self.cpu[:-1]) / 1000 if self.cpu.endswith("m") else float(self.cpu)
+        return self.cpu if cores > 1 else "1"
 
 
 class RolloutRules(_Section):

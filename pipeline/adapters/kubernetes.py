@@ -162,11 +162,13 @@ class KubernetesPlatform:
 
     def _values(self, name: str, tracks: Tracks) -> dict[str, Any]:
         resources = self._rules.resources
-        given = {"cpu": resources.cpu, "memory": resources.memory}
         values = {
             "repository": self._repository,
             "tracks": tracks,
-            "resources": {"requests": given, "limits": given},
+            "resources": {
+                "requests": {"cpu": resources.cpu, "memory": resources.memory},
+                "limits": {"cpu": resources.cpu_limit, "memory": resources.memory},
+            },
             "startSeconds": START_SECONDS,
             "pullSecret": self._settings.pull_secret,
         }

@@ -20,7 +20,6 @@ from pipeline.settings import ROOT, Kubernetes
 from tests.cluster.faults import plant
 from tests.cluster.load import Load
 
-NAMESPACE = "zeta-test"
 STATE = Path(os.environ.get("ZETA_CLUSTER", "/var/lib/zeta-cluster"))
 RULES = RolloutRules(
     replicas=2,
@@ -54,12 +53,12 @@ def namespace(cluster):
     config.load_config(config_file=cluster["KUBECONFIG"])
     core = client.CoreV1Api()
     labels = {"pod-security.kubernetes.io/enforce": "restricted"}
-    core.create_namespace({"metadata": {"name": NAMESPACE, "labels": labels}})
-    yield NAMESPACE
-    core.delete_namespace(NAMESPACE)
+    name = core.create_namespace({"metadata": {"generateName": "zeta-test-", "labels": labels}}).metadata.name
+    yield name
+    core.delete_namespace(name)
     deadline = time.monotonic() + 120
-    while any(one.metadata.name == NAMESPACE for one in core.list_namespace().items):
-        assert time.monotonic() < deadline, f"namespace {NAMESPACE} does not go"
+    while any(one.metadata.name == name for one in core.list_namespace().items):
+        assert time.monotonic() < deadline, f"namespace {name} does not go"
         time.sleep(1)
 
 
