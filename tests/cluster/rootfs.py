@@ -15,11 +15,13 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import docker
-from docker.errors import DockerException, ImageNotFound
+from docker.errors import ImageNotFound
 
 from pipeline import base, image
+from tests.cluster.packages import docker_answers
 from tests.installation import free_port
 
 # The releases of Debian by their Python: a model runs on the Python that trained it.
@@ -87,7 +89,7 @@ def program(name: str) -> str:
 def daemon(own: bool = False) -> Iterator[docker.DockerClient]:
     """Give the Docker that answers, else one of our own, without a network; that one goes again, with its images."""
     with contextlib.ExitStack() as stack:
-        if own or not _answers():
+        if own or not docker_answers():
             # Not below pytest's folders: the path of a socket is short.
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="zeta-docker-")))
             address = f"unix://{folder}/docker.sock"
@@ -97,8 +99,8 @@ def daemon(own: bool = False) -> Iterator[docker.DockerClient]:
             # A daemon that did not start leaves this mount.
             unmount = ["umount", "--quiet", "--lazy", str(folder / "data")]
             stack.callback(subprocess.run, unmount, check=False)
-            stack.enter_context(_variable("DOCKER_HOST", address))
-            stack.enter_context(_running(command, folder, _answers))
+            stack.enter_context(patch.dict(os.environ, {"DOCKER_HOST": address}))
+            stack.enter_context(_running(command, folder, docker_answers))
         yield stack.enter_context(contextlib.closing(docker.from_env()))
 
 
@@ -138,26 +140,6 @@ def _running(command: list[str], folder: Path, ready: Callable[[], bool]) -> Ite
         process.wait()
 
 
-def _answers() -> bool:
-    try:
-        with contextlib.closing(docker.from_env()) as client:
-            return bool(client.ping())
-    except DockerException:
-        return False
-
-
 def _listens(port: int) -> bool:
     with socket.socket() as attempt:
         return attempt.connect_ex(("127.0.0.1", port)) == 0
-
-
-@contextlib.contextmanager
-def _variable(name: str, value: str) -> Iterator[None]:
-    before = os.environ.get(name)
-    os.environ[name] = value
-    try:
-        yield
-    finally:
-        del os.environ[name]
-        if before is not None:
-            os.environ[name] = before

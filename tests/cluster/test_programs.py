@@ -9,12 +9,12 @@ from tests.cluster import programs, trial
 from tests.cluster.steps import Failed
 
 
-@pytest.mark.parametrize("changed", ["go/go.sum", "go/coredns/main.go", "requirements/helm.txt"])
+@pytest.mark.parametrize("changed", ["cluster/go/go.sum", "cluster/go/coredns/main.go", "helm/requirements.txt"])
 def test_a_change_of_any_source_gives_the_programs_another_name(changed, tmp_path, monkeypatch):
     before = programs.name()
-    shutil.copytree(programs.HERE / "go", tmp_path / "go")
-    shutil.copytree(programs.HERE / "requirements", tmp_path / "requirements")
-    monkeypatch.setattr(programs, "HERE", tmp_path)
+    shutil.copytree(programs.HERE / "go", tmp_path / "cluster/go")
+    shutil.copytree(programs.HERE.parent / "helm", tmp_path / "helm")
+    monkeypatch.setattr(programs, "HERE", tmp_path / "cluster")
     assert programs.name() == before
 
     with (tmp_path / changed).open("a") as file:
