@@ -5,18 +5,15 @@ import shutil
 import signal
 import subprocess
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import httpx
 import pytest
 
 from pipeline.adapters.services import PROGRAMS
 from tests import installation as installations
 from tests.installation import Installation, free_port
-
-_START_SECONDS = 120
+from tests.loopback import await_answer
 
 
 @pytest.fixture(scope="session")
@@ -69,22 +66,11 @@ def tracking_uri(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             command, env=os.environ | settings, cwd=folder, stdout=log, stderr=log, start_new_session=True
         )
     try:
-        _wait_for(f"http://127.0.0.1:{port}/health", server, folder / "log")
+        await_answer(f"http://127.0.0.1:{port}/health", server, folder / "log")
         yield f"http://127.0.0.1:{port}"
     finally:
         os.killpg(server.pid, signal.SIGKILL)
         server.wait()
-
-
-def _wait_for(url: str, server: subprocess.Popen[bytes], log: Path) -> None:
-    deadline = time.monotonic() + _START_SECONDS
-    while server.poll() is None and time.monotonic() < deadline:
-        try:
-            if httpx.get(url, timeout=5, trust_env=False).is_success:
-                return
-        except httpx.TransportError:
-            time.sleep(0.1)
-    pytest.fail(f"the MLflow server does not start:\n{log.read_text()}")
 
 
 @pytest.fixture

@@ -1,8 +1,10 @@
 import json
+import re
 
 import pytest
 
 from pipeline import base, image
+from pipeline.adapters.bundle import Bundle
 from pipeline.base import Under
 from pipeline.errors import ConfigError
 from pipeline.image import Digest
@@ -75,6 +77,21 @@ def test_a_name_follows_from_every_input_and_can_be_a_tag():
     assert len({first, base.name("a", "c"), base.name("ab"), base.name("b", "a")}) == 4
     assert len(first) == 32
     assert int(first, 16)
+
+
+@pytest.mark.parametrize("kind", base.REPOSITORIES)
+def test_what_a_dockerfile_copies_is_part_of_its_context_and_so_of_its_name(kind, tmp_path):
+    copied = set(re.findall(r"(?m)^COPY (\w\S*) ", (ROOT / "images" / kind / "Dockerfile").read_text()))
+    known = {name.split("/")[1] for name in base.context(kind, ROOT, None, {"helm": tmp_path})}
+    # What lies in wheels/ follows from the locks.
+    assert copied - known == {"wheels"}
+
+
+def test_a_server_has_as_many_threads_in_a_pod_as_on_this_machine(tmp_path):
+    told = re.findall(r"\w+_NUM_THREADS=\S+", (ROOT / "images/model/Dockerfile").read_text())
+    here = Bundle(tmp_path, tmp_path).environment()
+    assert told
+    assert told == [f"{name}={value}" for name, value in here.items() if name.endswith("_NUM_THREADS")]
 
 
 def test_the_last_layer_holds_code_and_for_airflow_what_its_dags_read(tmp_path):

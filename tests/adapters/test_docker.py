@@ -78,7 +78,8 @@ def checkout(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("checkout")
     (folder / "images/mlflow").mkdir(parents=True)
     shutil.copy(ROOT / "images/mlflow/Dockerfile", folder / "images/mlflow")
-    shutil.copy(ROOT / "images/install.txt", folder / "images")
+    for name in ("install.txt", "layer.sh"):
+        shutil.copy(ROOT / "images" / name, folder / "images")
     shutil.copy(lock(folder, *LOCKED), folder / "images/mlflow/requirements.txt")
     return folder
 

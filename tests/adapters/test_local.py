@@ -1,14 +1,13 @@
 """Releases on this machine: real supervisors, real servers, real connections."""
 
+import contextlib
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
-import threading
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
@@ -20,6 +19,8 @@ from pipeline.adapters.releases import Desired, Releases, Wanted
 from pipeline.errors import Permanent
 from pipeline.manifest import Manifest
 from pipeline.rollout import Release
+from tests.installation import free_port
+from tests.loopback import Client
 
 NAME = "titles"
 ONE, TWO, BAD = "sha256:1", "sha256:2", "sha256:bad"
@@ -58,12 +59,6 @@ def files(here):
     return Releases(here.home, NAME)
 
 
-def free_port():
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return sock.getsockname()[1]
-
-
 def wait_for(condition):
     deadline = time.monotonic() + 60
     while not condition():
@@ -80,61 +75,30 @@ def served(address):
     return httpx.get(address, trust_env=False, timeout=60).json()["version"]
 
 
-@dataclass
-class Client(threading.Thread):
-    """Asks without pause, or now and then, and notes (begin, end, version) of each answer and every failure."""
-
-    address: str
-    keep_alive: bool
-    pause: float = 0.0
-    answers: list = field(default_factory=list)
-    failures: list = field(default_factory=list)
-    ended: threading.Event = field(default_factory=threading.Event)
-
-    def __post_init__(self):
-        super().__init__(daemon=True)
-
-    __hash__ = threading.Thread.__hash__
-
-    def run(self):
-        limits = httpx.Limits(max_keepalive_connections=1 if self.keep_alive else 0)
-        body = {"inputs": [{"name": "title", "shape": [1], "datatype": "BYTES", "data": ["英語の参考書"]}]}
-        with httpx.Client(base_url=self.address, limits=limits, trust_env=False, timeout=60) as client:
-            while not self.ended.wait(self.pause):
-                begin = time.monotonic()
-                try:
-                    reply = client.post(f"/v2/models/{NAME}/infer", json=body).raise_for_status().json()
-                    assert reply["outputs"][0]["data"] == [f"本@{reply['model_version']}"]
-                    self.answers.append((begin, time.monotonic(), reply["model_version"]))
-                except Exception as error:
-                    self.failures.append(repr(error))
-
-
 def test_a_promotion_under_load_fails_no_request(platform):
     address = platform.release(NAME, "stable").address
-    clients = [Client(address, keep_alive, pause) for keep_alive in (True, False) for pause in (0, 0, 0.05, 0.7)]
-    for client in clients:
-        client.start()
-    wait_for(lambda: all(len(client.answers) > 1 for client in clients))
-    canary = platform.start_canary(NAME, "2", TWO)
-    assert canary.address != address
-    assert platform.predict(NAME, "canary", ROWS) == ["本@2", "文具@2"]
-    assert platform.predict(NAME, "stable", ROWS) == ["本@1", "文具@1"]
-    begin = time.monotonic()
-    promoted = platform.promote(NAME)
-    end = time.monotonic()
-    seen = {client: len(client.answers) for client in clients}
-    wait_for(lambda: all(len(client.answers) > seen[client] + 1 for client in clients))
-    for client in clients:
-        client.ended.set()
-        client.join()
+    inputs = [{"name": "title", "shape": [1], "datatype": "BYTES", "data": ["英語の参考書"]}]
+    ways = [(keep_alive, pause) for keep_alive in (True, False) for pause in (0, 0, 0.05, 0.7)]
+    with contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(Client(address, NAME, inputs, *way)) for way in ways]
+        wait_for(lambda: all(len(client.answers) > 1 for client in clients))
+        canary = platform.start_canary(NAME, "2", TWO)
+        assert canary.address != address
+        assert platform.predict(NAME, "canary", ROWS) == ["本@2", "文具@2"]
+        assert platform.predict(NAME, "stable", ROWS) == ["本@1", "文具@1"]
+        begin = time.monotonic()
+        promoted = platform.promote(NAME)
+        end = time.monotonic()
+        seen = {client: len(client.answers) for client in clients}
+        wait_for(lambda: all(len(client.answers) > seen[client] + 1 for client in clients))
+    one, two = ("1", "本@1"), ("2", "本@2")
     try:
         assert (promoted.version, promoted.digest, promoted.address) == ("2", TWO, address)
         assert [client.failures for client in clients] == [[]] * len(clients)
         answers = [answer for client in clients for answer in client.answers]
-        assert {version for _, _, version in answers} == {"1", "2"}
-        assert {version for _, ended, version in answers if ended < begin} == {"1"}
-        assert {version for began, _, version in answers if began > end} == {"2"}
+        assert {said for _, _, said in answers} == {one, two}
+        assert {said for _, ended, said in answers if ended < begin} == {one}
+        assert {said for began, _, said in answers if began > end} == {two}
         assert platform.release(NAME, "canary") is None
     finally:
         platform.start_canary(NAME, "1", ONE)

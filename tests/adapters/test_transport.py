@@ -84,18 +84,18 @@ def test_another_address_is_refused(address):
 # ---- private registries
 
 
-def use(address: str, base: Digest, folder: Path) -> None:
-    """Push, find, attach, unpack, each by a process that knows nothing yet."""
+def used(address: str, base: Digest, folder: Path) -> bytes:
+    """Push, find, attach, unpack, each by a process that knows nothing yet; return a file of what was pushed."""
     digest = remote(address).append_model(base, written(folder / "inputs"), LABELS, "category:1")
     assert remote(address).find("category:1") == digest
     remote(address).attach((BASE, base), "application/vnd.cyclonedx+json", b"{}")
-    assert (remote(address).unpack(digest, folder / "unpacked") / "model/zeta.json").read_bytes() == b"{}"
+    return (remote(address).unpack(digest, folder / "unpacked") / "model/zeta.json").read_bytes()
 
 
 def test_a_password_in_dockers_config_opens_a_private_registry(closed, docker_config, tmp_path):
     address, base = closed
     docker_config.write_text(logged_in(address))
-    use(f"https://{address}", base, tmp_path)
+    assert used(f"https://{address}", base, tmp_path) == b"{}"
 
 
 def test_a_credential_helper_of_dockers_opens_a_private_registry(closed, docker_config, tmp_path, monkeypatch):
@@ -107,7 +107,7 @@ def test_a_credential_helper_of_dockers_opens_a_private_registry(closed, docker_
     helper.chmod(0o755)
     monkeypatch.setenv("PATH", str(helper.parent), prepend=":")
     docker_config.write_text(json.dumps({"credHelpers": {address: "tests"}}))
-    use(f"https://{address}", base, tmp_path)
+    assert used(f"https://{address}", base, tmp_path) == b"{}"
 
 
 @pytest.mark.parametrize("password", [None, "wrong"])
@@ -154,7 +154,7 @@ def test_a_token_is_fetched_for_each_thing_that_is_done(docker_config, tmp_path,
         with pytest.raises(ConfigError, match=f"docker login {address}"):
             remote(address).find("category:1")
         docker_config.write_text(logged_in(address))
-        use(address, base, tmp_path)
+        assert used(address, base, tmp_path) == b"{}"
 
 
 # ---- a registry that fails

@@ -35,14 +35,15 @@ def test_the_models_page_shows_which_version_is_champion(ui, kept):
 def test_the_monitor_run_draws_the_score_over_time_with_its_reference_and_interval(ui, kept):
     made, name = kept
     champion = made.registry.aliased(name, "champion")
+    points = len(made.registry.points(champion))
     ui.goto(f"{made.registry.link(made.registry.monitor(champion))}/model-metrics")
     for metric in ("score", "score_low", "score_high", "reference"):
         ui.get_by_placeholder("Search metric charts").fill(f"^{metric}$")
         ui.get_by_text(f"monitor of version 1 ({metric})", exact=True).wait_for(timeout=WAIT_MS)
-        ui.wait_for_function(
-            "n => document.querySelectorAll('.js-plotly-plot .point').length === n",
-            arg=len(made.registry.points(champion)), timeout=WAIT_MS,
-        )  # fmt: skip
+        drawn = ui.wait_for_function(
+            "n => document.querySelectorAll('.js-plotly-plot .point').length === n && n", arg=points, timeout=WAIT_MS
+        )
+        assert drawn.json_value() == points
 
 
 def test_the_report_opens_among_the_runs_artifacts(ui, kept):
@@ -50,4 +51,6 @@ def test_the_report_opens_among_the_runs_artifacts(ui, kept):
     ui.goto(f"{made.registry.link(made.registry.run(name, at(BOOTSTRAP)))}/artifacts/report.html")
     report = ui.frame_locator("iframe")
     report.get_by_role("heading", name="Version 1 is fit to be the first champion").wait_for(timeout=WAIT_MS)
-    report.locator("svg:visible").first.wait_for(timeout=WAIT_MS)
+    drawn = report.locator("svg:visible")
+    drawn.first.wait_for(timeout=WAIT_MS)
+    assert drawn.count() > 0

@@ -3,12 +3,12 @@
 import os
 import subprocess
 import sys
-import time
 
 import httpx
 import pytest
 
 from tests.installation import free_port
+from tests.loopback import await_answer
 from tests.serving import toy
 
 _SECONDS = 60
@@ -44,22 +44,11 @@ def address(manifests, image, tmp_path_factory):
     with log.open("w") as output:
         server = process(container, image, {str(port): str(free)}, stdout=output, env=environment)
     try:
-        _wait_for(f"http://127.0.0.1:{free}{container['startupProbe']['httpGet']['path']}", server, log)
+        await_answer(f"http://127.0.0.1:{free}{container['startupProbe']['httpGet']['path']}", server, log)
         yield f"http://127.0.0.1:{free}"
     finally:
         server.kill()
         server.wait()
-
-
-def _wait_for(url, server, log):
-    deadline = time.monotonic() + _SECONDS
-    while server.poll() is None and time.monotonic() < deadline:
-        try:
-            if httpx.get(url, timeout=5, trust_env=False).is_success:
-                return
-        except httpx.TransportError:
-            time.sleep(0.1)
-    pytest.fail(log.read_text())
 
 
 def test_the_servers_command_serves_and_answers_the_probes(manifests, address):

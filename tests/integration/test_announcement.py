@@ -3,14 +3,13 @@
 import json
 import shutil
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
 
 import pytest
 
 from pipeline import announcement, morning
 from pipeline.errors import ConfigError, Temporary
 from tests.installation import BOOTSTRAP, HOPELESS, KEEP, RECOVERED, at, run
+from tests.loopback import Receiver
 
 BROKEN = f"{at(30):%Y-%m-%d}", f"{at(31):%Y-%m-%d}"
 """A day whose titles are lost: on the morning of BAD it is the newest."""
@@ -25,38 +24,11 @@ SPARSE = {
 }
 
 
-class Receiver(ThreadingHTTPServer):
-    """Keeps every message that it is sent, with the path it came to."""
-
-    def __init__(self):
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.messages: list[dict] = []
-
-    def url(self, path=""):
-        return f"json://127.0.0.1:{self.server_port}/{path}"
-
-    def titles(self, name):
-        return [message["title"].removeprefix(f"{name}: ") for message in self.messages]
-
-
-class Handler(BaseHTTPRequestHandler):
-    def do_POST(self):
-        message = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        self.server.messages.append(message | {"path": self.path.strip("/")})
-        self.send_response(204)
-        self.end_headers()
-
-    def log_message(self, *_):
-        pass
-
-
 @pytest.fixture
 def receiver(monkeypatch) -> Iterator[Receiver]:
     with Receiver() as server:
-        Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
         monkeypatch.setenv("ZETA_ALERT_ONCALL", server.url("oncall"))
         yield server
-        server.shutdown()
 
 
 def test_a_rejected_challenger_is_paged_once_with_the_evidence_and_again_when_it_is_over(installation, receiver):

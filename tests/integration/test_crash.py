@@ -4,17 +4,15 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
-from dataclasses import dataclass, field
 from pathlib import Path
 
-import httpx
 import pytest
 
 from pipeline import artifact
 from pipeline.data import frame
 from tests.installation import BOOTSTRAP, RECOVERED, at, opened, zeta
+from tests.loopback import Client
 
 KILLED = Path(__file__).with_name("killed.py")
 TITLES = ["文庫 新品", "冷蔵庫 中古", "万年筆 新品"]
@@ -33,40 +31,11 @@ ROLLBACK_KILLS = [
 ]  # fmt: skip
 
 
-@dataclass
-class Client(threading.Thread):
-    """Asks the model that serves without pause; keeps which version said what, and every failure."""
-
-    address: str
-    model: str
-    said: set = field(default_factory=set)
-    failures: list = field(default_factory=list)
-    ended: threading.Event = field(default_factory=threading.Event)
-
-    def __post_init__(self):
-        super().__init__(daemon=True)
-
-    __hash__ = threading.Thread.__hash__
-
-    def run(self):
-        columns = (("title", "BYTES", TITLES), ("weight", "FP64", [1.0] * 3))
-        inputs = [{"name": name, "shape": [3], "datatype": kind, "data": data} for name, kind, data in columns]
-        with httpx.Client(base_url=self.address, trust_env=False, timeout=120) as client:
-            while not self.ended.wait(0.02):
-                try:
-                    reply = client.post(f"/v2/models/{self.model}/infer", json={"inputs": inputs}).raise_for_status()
-                    answer = reply.json()
-                    self.said.add((answer["model_version"], *answer["outputs"][0]["data"]))
-                except Exception as error:
-                    self.failures.append(repr(error))
-
-    def __enter__(self):
-        self.start()
-        return self
-
-    def __exit__(self, *_):
-        self.ended.set()
-        self.join()
+def client(installation, name):
+    """Return a client that asks the toy that serves for as long as it is entered."""
+    columns = (("title", "BYTES", TITLES), ("weight", "FP64", [1.0] * len(TITLES)))
+    inputs = [{"name": title, "shape": [len(TITLES)], "datatype": kind, "data": data} for title, kind, data in columns]
+    return Client(installation.address(name), name, inputs)
 
 
 @pytest.fixture(scope="module")
@@ -102,13 +71,13 @@ def bootstrapped(installation, undisturbed):
 def retrained(installation, undisturbed, bootstrapped):
     """The same model, its state after a killed retraining, and the client that asked it meanwhile."""
     name, _ = bootstrapped
-    with Client(installation.address(name), name) as client:
+    with client(installation, name) as asking:
         for kill in RETRAIN_KILLS:
             killed(installation, kill, undisturbed[1][1], "run", name, "--at", at(RECOVERED))
             assert installation.served(name)["ready"]
         done = installation.zeta("run", name, "--at", at(RECOVERED))
         assert done.returncode == 0, done.stderr
-    return name, state(installation, name), client
+    return name, state(installation, name), asking
 
 
 def killed(installation, kill, whole, *command):
@@ -170,16 +139,16 @@ def test_a_killed_retraining_ends_as_an_undisturbed_one(undisturbed, retrained):
 
 
 def test_all_along_clients_got_whole_answers_of_one_of_the_two_versions(installation, retrained, tmp_path):
-    name, _, client = retrained
-    assert client.failures == []
-    assert client.said == answers(installation, name, tmp_path)
+    name, _, asking = retrained
+    assert asking.failures == []
+    assert {said for _, _, said in asking.answers} == answers(installation, name, tmp_path)
 
 
 @pytest.mark.parametrize("last", ["rollback", "evaluate"])
 def test_a_killed_rollback_is_completed_by_the_next_one_or_the_next_run(installation, retrained, last):
     name = retrained[0]
     before = state(installation, name)["aliases"]
-    with Client(installation.address(name), name) as client:
+    with client(installation, name) as asking:
         for kill in ROLLBACK_KILLS:
             killed(installation, kill, 0, "rollback", name)
         done = installation.zeta(last, name)
@@ -188,7 +157,7 @@ def test_a_killed_rollback_is_completed_by_the_next_one_or_the_next_run(installa
     assert (after["aliases"]["champion"], after["aliases"]["previous"]) == (before["previous"], before["champion"])
     assert after["releases"] == {"stable": (before["previous"], True), "canary": None}
     assert "zeta.rollback" not in after["notes"]
-    assert client.failures == []
+    assert asking.failures == []
 
 
 def test_nothing_that_a_killed_run_had_started_goes_on(installation, retrained):
@@ -204,7 +173,7 @@ def batches(installation):
     for entry in Path("/proc").glob("[0-9]*/cmdline"):
         try:
             command = entry.read_bytes().decode().split("\0")
-        except OSError:
+        except (FileNotFoundError, ProcessLookupError):
             continue
         if "pipeline.serving.batch" in command and any(str(installation.folder) in part for part in command):
             found.append(command)
