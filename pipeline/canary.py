@@ -5,14 +5,14 @@ both serve alike. ``odds ** k / (1 - p + odds * p) ** m`` (k of the m errors are
 requests) has an expectation of at most 1 then (Hoeffding 1963, theorem 4), so its product over looks, averaged over
 odds, is above 1/alpha ever with a probability of at most alpha (Ville 1939; Lindon & Malek, arXiv 2011.03567).
 Predictions: the distance of two empirical distributions is at most ``radius`` farther from the true one (Weissman et
-al. 2003), with alpha shared among the looks.
+al. 2003), with alpha shared among the looks, rows and columns, canary and baseline.
 """
 
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from pipeline.observation import GROUPS, SECONDS, Observation
+from pipeline.observation import SECONDS, SIDE, Observation
 
 ALPHA = 0.01
 """How probable it is to call a canary bad that is as good as the baseline, however often one looks."""
@@ -76,7 +76,7 @@ class Watch:
         new, old = self.canary.groups, self.baseline.groups
         if not new.sum() or not old.sum():
             return []
-        alpha = ALPHA / _TESTS / (2 * self.looks * (self.looks + 1))
+        alpha = ALPHA / _TESTS / (4 * self.looks * (self.looks + 1))
         distance, unsure = apart(new, old), radius(new.sum(), alpha) + radius(old.sum(), alpha)
         if distance - unsure <= self.usual + self.shift:
             return []
@@ -98,15 +98,18 @@ def evidence(events: int, others: int, share: float, allowed: float = 1.0) -> np
 
 
 def apart(first: np.ndarray, second: np.ndarray) -> float:
-    """Return the total variation distance of two distributions given as counts; 0 when one is empty."""
+    """Return the total variation distance of two distributions given as (GROUPS,) counts, by row or by column of their
+    square, whichever is more; 0 when one is empty."""
     if not first.sum() or not second.sum():
         return 0.0
-    return float(np.abs(first / first.sum() - second / second.sum()).sum() / 2)
+    difference = (first / first.sum() - second / second.sum()).reshape(SIDE, SIDE)
+    return max(float(np.abs(difference.sum(axis=axis)).sum() / 2) for axis in (0, 1))
 
 
 def radius(rows: float, alpha: float) -> float:
-    """Return how far, as total variation, ``rows`` draws may lie from their distribution, with confidence 1 - alpha."""
-    return float(np.sqrt(2 * (GROUPS * np.log(2) + np.log(1 / alpha)) / rows) / 2)
+    """Return how far, as total variation, ``rows`` draws may lie from their distribution, with confidence 1 - alpha:
+    by row of the square, or by column."""
+    return float(np.sqrt(2 * (SIDE * np.log(2) + np.log(1 / alpha)) / rows) / 2)
 
 
 def _log_mean(logs: np.ndarray) -> float:

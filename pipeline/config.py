@@ -148,7 +148,9 @@ class Canary(_Section):
 class Resources(_Section):
     """What each replica is given, as Kubernetes writes it."""
 
-    cpu: Annotated[str, Field(pattern=r"^([0-9]+m|[0-9]+(\.[0-9]+)?)$")] = Field(default="500m", description="Cores kept for it.")
+    cpu: Annotated[str, Field(pattern=r"^([0-9]+m|[0-9]+(\.[0-9]+)?)$")] = Field(
+        default="500m", description="Cores kept for it."
+    )
     memory: Annotated[str, Field(pattern=r"^[0-9]+(Mi|Gi)$")] = Field(default="1Gi", description="Bytes, at most.")
 
     @property

@@ -11,8 +11,10 @@ from prometheus_client.parser import text_string_to_metric_families
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 """The bounds of the latency histogram."""
-GROUPS = 16
-"""Predictions are compared by group: any difference between groups is one between predictions."""
+SIDE = 16
+GROUPS = SIDE**2
+"""Predictions are compared by group: any difference between groups is one between predictions. Those of a group are in
+row ``group // SIDE`` and column ``group % SIDE`` of a square: two labels that share the one hardly share the other."""
 
 
 def group(answer: str | float) -> int:

@@ -3,7 +3,7 @@ import pytest
 from scipy.stats import hypergeom
 
 from pipeline.canary import ALPHA, Watch, apart, evidence, radius
-from pipeline.observation import GROUPS, SECONDS, Observation
+from pipeline.observation import GROUPS, SECONDS, SIDE, Observation
 
 EVEN = np.full(GROUPS, 1 / GROUPS)
 HALF = np.r_[np.full(GROUPS // 2, 2 / GROUPS), np.zeros(GROUPS // 2)]
@@ -73,10 +73,15 @@ def test_nothing_asked_is_no_evidence():
     assert apart(np.zeros(GROUPS), EVEN) == 0
 
 
+def test_labels_that_share_a_row_are_told_apart_by_their_columns_and_the_other_way_round():
+    one, right, below = (np.eye(GROUPS)[group] for group in (0, 1, SIDE))
+    assert (apart(one, right), apart(one, below)) == (1, 1)
+
+
 def test_the_radius_holds_what_it_says():
     random = np.random.default_rng(5)
     rows, alpha = 500, 0.1
     draws = random.multinomial(rows, EVEN, size=2000)
-    far = np.mean([apart(draw, EVEN) > radius(rows, alpha) for draw in draws])
+    far = np.mean([apart(draw, EVEN) > radius(rows, alpha / 2) for draw in draws])
     assert far <= alpha
     assert radius(4 * rows, alpha) == pytest.approx(radius(rows, alpha) / 2)

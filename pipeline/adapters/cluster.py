@@ -90,6 +90,15 @@ class Cluster:
                 return self._refusal(pod.metadata.name)
         return None
 
+    def death(self, pod: Any) -> str | None:
+        """Return how a container of a pod has ended, None when none has, whether it was started again or not."""
+        for container in pod.status.container_statuses or []:
+            if container.restart_count or container.state.terminated:
+                ended = container.last_state.terminated or container.state.terminated
+                why = f"{ended.reason}, exit code {ended.exit_code}" if ended else "of an unknown reason"
+                return f"{pod.metadata.name} died ({why})"
+        return None
+
     def evidence(self, pods: list[Any]) -> str:
         """Return what is known of pods that are not ready: warnings, and how their logs end."""
         lines = []

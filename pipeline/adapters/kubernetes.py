@@ -21,6 +21,7 @@ CHART = ROOT / "helm" / "model"
 START_SECONDS = 180
 """How long new pods may take until they are ready, the pull of their image included."""
 _POLL_SECONDS = 0.5
+_SILENT_SECONDS = 10
 _ALL = 100
 _BESIDE = ("canary", "baseline")
 Tracks = dict[str, dict[str, Any]]
@@ -44,11 +45,13 @@ class KubernetesPlatform:
         version, digest = (found.metadata.labels["zeta.dev/version"], found.metadata.annotations["zeta.dev/digest"])
         host = name if role == "stable" else f"{name}-{role}"
         address = f"http://{host}.{self._cluster.namespace}.svc"
-        return Release(version, digest, self._settled(name, role), address)
+        pods = [pod for pod in self._cluster.pods(name, role) if pod.metadata.labels["zeta.dev/version"] == version]
+        servers = (sum(map(_ready, pods)), found.spec.replicas)
+        return Release(version, digest, self._settled(name, role), address, servers)
 
-    def seen(self, name: str) -> Release | None:
-        """Return the stable release as it is at this moment."""
-        return self.release(name, "stable")
+    def seen(self, name: str, role: Role) -> Release | None:
+        """Return the same: here nothing is started or awaited anyway."""
+        return self.release(name, role)
 
     def start_canary(self, name: str, version: str, digest: str) -> Release:
         """Start a canary and beside it a fresh baseline of what is stable; return it when both are ready.
@@ -59,9 +62,12 @@ class KubernetesPlatform:
         stable = self.release(name, "stable")
 
         def started(tracks: Tracks) -> None:
-            tracks["canary"] = _track(version, digest, 1, 0)
+            tracks["canary"] = self._track(version, digest)
+            if "stable" in tracks:
+                # A run that was killed may have left its share with the canary.
+                tracks["stable"] |= {"weight": _ALL}
             if stable and stable.ready:
-                tracks["baseline"] = _track(stable.version, stable.digest, 1, 0)
+                tracks["baseline"] = tracks["stable"] | {"replicas": 1, "weight": 0}
 
         self._change(name, started, _BESIDE)
         return self._running(name, "canary")
@@ -83,16 +89,25 @@ class KubernetesPlatform:
         return True
 
     def observe(self, name: str, role: Role) -> Observation:
-        """Return what a role's pods have counted, added up; Permanent when one of them was started again."""
-        total = Observation()
-        for pod in self._cluster.pods(name, role):
-            for container in pod.status.container_statuses or []:
-                if container.restart_count:
-                    ended = container.last_state.terminated
-                    why = f"{ended.reason}, exit code {ended.exit_code}" if ended else "of an unknown reason"
-                    raise Permanent(f"{role}: {pod.metadata.name} died ({why}); {self._cluster.evidence([pod])}")
-            total += observation.read(self._cluster.ask("pods", f"{pod.metadata.name}:8080", "/metrics"))
-        return total
+        """Return what a role's pods have counted, added up.
+
+        Permanent when one of them was started again, is silent for long, or there is none.
+        """
+        deadline = time.monotonic() + _SILENT_SECONDS
+        while True:
+            pods = self._cluster.pods(name, role)
+            if deaths := [text for pod in pods if (text := self._cluster.death(pod))]:
+                raise Permanent(f"{role}: {'; '.join(deaths)}\n{self._cluster.evidence(pods)}")
+            try:
+                pages = [self._cluster.ask("pods", f"{pod.metadata.name}:8080", "/metrics") for pod in pods]
+                if pages:
+                    return sum(map(observation.read, pages), Observation())
+                raise Permanent(f"{role}: there is no pod")
+            except Permanent:
+                # The kubelet tells of a death a moment later.
+                if time.monotonic() > deadline:
+                    raise
+            time.sleep(_POLL_SECONDS)
 
     def predict(self, name: str, role: Role, rows: list[dict[str, Any]]) -> list[Any]:
         """Return what a role's Service answers, asked through the API server."""
@@ -109,8 +124,7 @@ class KubernetesPlatform:
 
         def promoted(tracks: Tracks) -> None:
             if "canary" in tracks:
-                canary = tracks["canary"]
-                tracks["stable"] = _track(canary["version"], canary["digest"], self._rules.replicas, _ALL)
+                tracks["stable"] = tracks["canary"] | {"replicas": self._rules.replicas, "weight": _ALL}
                 tracks.pop("baseline", None)
 
         self._change(name, promoted, ("stable",))
@@ -161,14 +175,8 @@ class KubernetesPlatform:
             self.remove(name)
 
     def _values(self, name: str, tracks: Tracks) -> dict[str, Any]:
-        resources = self._rules.resources
-        values = {
-            "repository": self._repository,
+        values: dict[str, Any] = {
             "tracks": tracks,
-            "resources": {
-                "requests": {"cpu": resources.cpu, "memory": resources.memory},
-                "limits": {"cpu": resources.cpu_limit, "memory": resources.memory},
-            },
             "startSeconds": START_SECONDS,
             "pullSecret": self._settings.pull_secret,
         }
@@ -179,14 +187,28 @@ class KubernetesPlatform:
             values["gateway"] = {"enabled": True, "parentRef": parent, "hostnames": hosts}
         return values
 
+    def _track(self, version: str, digest: str) -> dict[str, Any]:
+        resources = self._rules.resources
+        return {
+            "version": version,
+            "image": f"{self._repository}@{digest}",
+            "replicas": 1,
+            "weight": 0,
+            "resources": {
+                "requests": {"cpu": resources.cpu, "memory": resources.memory},
+                "limits": {"cpu": resources.cpu_limit, "memory": resources.memory},
+            },
+        }
+
     def _wait(self, name: str, tracks: Tracks, awaited: tuple[str, ...]) -> None:
         deadline = time.monotonic() + START_SECONDS
         while waiting := [role for role in awaited if not self._settled(name, role, role in tracks)]:
             pods = [pod for role in waiting for pod in self._cluster.pods(name, role)]
-            faults = [fault for pod in pods if (fault := self._cluster.fatal(pod))]
+            begun = [pod for pod in pods if pod.metadata.deletion_timestamp is None]
+            faults = [fault for pod in begun if (fault := self._cluster.fatal(pod))]
             if faults or time.monotonic() > deadline:
                 why = "; ".join(faults) or f"not ready within {START_SECONDS} s"
-                evidence = self._cluster.evidence([pod for pod in pods if not _ready(pod)])
+                evidence = self._cluster.evidence([pod for pod in begun if not _ready(pod)])
                 raise Permanent(f"{name}: {', '.join(waiting)}: {why}\n{evidence}")
             time.sleep(_POLL_SECONDS)
 
@@ -199,10 +221,6 @@ class KubernetesPlatform:
         status, replicas = found.status, found.spec.replicas
         counts = (status.replicas, status.updated_replicas, status.available_replicas, pods)
         return status.observed_generation == found.metadata.generation and set(counts) == {replicas}
-
-
-def _track(version: str, digest: str, replicas: int, weight: int) -> dict[str, Any]:
-    return {"version": version, "digest": digest, "replicas": replicas, "weight": weight}
 
 
 def _ready(pod: Any) -> bool:

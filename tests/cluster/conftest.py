@@ -23,7 +23,7 @@ from tests.cluster.load import Load
 STATE = Path(os.environ.get("ZETA_CLUSTER", "/var/lib/zeta-cluster"))
 RULES = RolloutRules(
     replicas=2,
-    canary=Canary(steps=[10, 50], hold="4s", requests=50),
+    canary=Canary(steps=[10, 50], hold="6s", requests=50),
     resources=Resources(cpu="100m", memory="512Mi"),
 )
 
@@ -92,16 +92,22 @@ class Images:
 
 
 @pytest.fixture(scope="session")
-def images(cluster, toy, tmp_path_factory):
+def base_image():
+    """What base images start from."""
+    given = os.environ.get("ZETA_BASE_IMAGE", "")
+    if given:
+        return given
+    import docker
+
+    from tests.cluster.rootfs import imported
+
+    return imported(docker.from_env())
+
+
+@pytest.fixture(scope="session")
+def images(cluster, base_image, toy, tmp_path_factory):
     folder = tmp_path_factory.mktemp("images")
-    under = os.environ.get("ZETA_BASE_IMAGE", "")
-    if not under:
-        import docker
-
-        from tests.cluster.rootfs import imported
-
-        under = imported(docker.from_env())
-    remote = Remote(cluster["ZETA_REGISTRY"], "titles", Base(under=under).build)
+    remote = Remote(cluster["ZETA_REGISTRY"], "titles", Base(under=base_image).build)
     base = remote.build_base(image.application(ROOT))
     # The same labels, so that only what is planted tells the versions' answers apart.
     made = Images(

@@ -8,25 +8,31 @@ from typing import Any
 from kubernetes import client
 
 SCRIPT = """
-import collections, json, signal, sys, threading, time
-import httpx
+import collections, http.client, json, select, signal, sys, threading, time
 
-url, rate, titles = sys.argv[1], float(sys.argv[2]), ["冷蔵庫", "万年筆", "文庫本", "電子レンジ"]
+host, model, rate, titles = *sys.argv[1:3], float(sys.argv[3]), ["冷蔵庫", "万年筆", "文庫本", "電子レンジ"]
 ended, said, failed = threading.Event(), collections.Counter(), []
 signal.signal(signal.SIGTERM, lambda *_: ended.set())
 
 
 def ask(kept):
-    session = httpx.Client(timeout=30) if kept else None
-    turn = 0
+    turn, connection = 0, http.client.HTTPConnection(host, timeout=30)
     while not ended.wait(1 / rate):
         turn += 1
         inputs = [{"name": "title", "shape": [1], "datatype": "BYTES", "data": [titles[turn % 4]]}]
+        # As pools of connections do: one that the server has closed is not used again.
+        if connection.sock and select.select([connection.sock], [], [], 0)[0]:
+            connection.close()
         try:
-            reply = (session or httpx).post(url, json={"inputs": inputs})
-            reply.raise_for_status()
-            said[reply.json()["model_version"]] += 1
+            headers = {"Content-Type": "application/json"} | ({} if kept else {"Connection": "close"})
+            connection.request("POST", f"/v2/models/{model}/infer", json.dumps({"inputs": inputs}), headers)
+            reply = connection.getresponse()
+            answer = reply.read()
+            if reply.status != 200:
+                raise RuntimeError(f"{reply.status} {answer[:200]}")
+            said[json.loads(answer)["model_version"]] += 1
         except Exception as error:
+            connection.close()
             failed.append(f"{time.strftime('%H:%M:%S')} {error!r}")
 
 
@@ -46,6 +52,7 @@ class Load:
     namespace: str
     image: str
     model: str
+    served: str = "titles"
     rate: float = 10.0
     said: dict[str, int] = field(default_factory=dict)
     failed: list[str] = field(default_factory=list)
@@ -53,11 +60,10 @@ class Load:
 
     def __enter__(self) -> "Load":
         self._pod = f"load-{self.model}"
-        address = f"http://{self.model}/v2/models/titles/infer"
         container: dict[str, Any] = {
             "name": "load",
             "image": self.image,
-            "command": ["python3", "-c", SCRIPT, address, str(self.rate)],
+            "command": ["python3", "-c", SCRIPT, self.model, self.served, str(self.rate)],
             "securityContext": {
                 "allowPrivilegeEscalation": False,
                 "capabilities": {"drop": ["ALL"]},

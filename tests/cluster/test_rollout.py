@@ -40,10 +40,8 @@ def measured(what):
     print(f"{what}: {time.monotonic() - begin:.1f} s")
 
 
-def deliver(platform, images, name, **options):
-    return roll_out(
-        platform, NAME, images.target(name), images.proof(name), images.target("1"), RULES.canary, **options
-    )
+def deliver(platform, images, name):
+    return roll_out(platform, NAME, images.target(name), images.proof(name), images.target("1"), RULES.canary)
 
 
 def test_a_fit_version_replaces_the_champion_and_no_client_sees_a_failure(platform, images, champion, load):
@@ -69,7 +67,7 @@ def test_a_fit_version_replaces_the_champion_and_no_client_sees_a_failure(platfo
     ],
 )
 def test_a_faulty_version_is_rolled_back_and_the_champion_serves_on(platform, images, champion, load, fault, words):
-    with load(NAME, rate=40) as asked, measured(f"{fault}: until it is found and rolled back"):
+    with load(NAME, rate=100) as asked, measured(f"{fault}: until it is found and rolled back"):
         verdict = deliver(platform, images, f"2-{fault}")
     print(verdict.reasons, asked.failures, asked.said)
     assert verdict.outcome == Rollout.ROLLED_BACK

