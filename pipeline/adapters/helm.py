@@ -65,6 +65,6 @@ class Helm:
         done = subprocess.run(command, input=standard_input, capture_output=True, text=True, check=False)
         if done.returncode == 0:
             return done.stdout
-        said = done.stderr.strip()
+        said = done.stderr.strip() or f"it ended with {done.returncode}"
         error = Temporary if any(word in said for word in _UNREACHABLE) else Permanent
         raise error(f"helm {arguments[0]} failed in namespace {self._namespace}: {said}")

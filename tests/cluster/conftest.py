@@ -15,8 +15,9 @@ from pipeline.adapters.docker import Base
 from pipeline.adapters.remote import Remote
 from pipeline.config import Canary, Resources, RolloutRules
 from pipeline.manifest import Golden, Manifest
-from pipeline.rollout import Proof, Target
+from pipeline.rollout import Proof, Target, roll_out
 from pipeline.settings import ROOT, Kubernetes
+from pipeline.verdict import Rollout
 from tests.cluster.faults import plant
 from tests.cluster.load import Load
 
@@ -130,6 +131,15 @@ def settings(cluster, namespace):
         namespace=namespace, registry=cluster["ZETA_REGISTRY"], gateway="", domain="models.test", pull_secret="",
         base_image="", base=None,
     )  # fmt: skip
+
+
+def promoted(platform, images, name) -> Target:
+    """Let version 1 serve, whatever did; return it."""
+    target, stable = images.target("1"), platform.release(name, "stable")
+    if stable is None or stable.digest != target.digest:
+        verdict = roll_out(platform, name, target, images.proof("1"), None)
+        assert verdict.outcome == Rollout.PROMOTED, verdict.reasons
+    return target
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import pytest
 from pipeline.adapters.kubernetes import KubernetesPlatform
 from pipeline.rollout import roll_out
 from pipeline.verdict import Rollout
-from tests.cluster.conftest import RULES
+from tests.cluster.conftest import RULES, promoted
 
 NAME = "titles"
 
@@ -22,12 +22,8 @@ def platform(settings, images):
 
 @pytest.fixture
 def champion(platform, images):
-    """Version 1 serves."""
-    stable = platform.release(NAME, "stable")
-    if stable is None or stable.digest != images.digests["1"]:
-        verdict = roll_out(platform, NAME, images.target("1"), images.proof("1"), None)
-        assert verdict.outcome == Rollout.PROMOTED, verdict.reasons
-    yield images.target("1")
+    """Version 1 serves, before and after."""
+    yield promoted(platform, images, NAME)
     stable, canary = platform.release(NAME, "stable"), platform.release(NAME, "canary")
     assert stable.ready
     assert canary is None
