@@ -45,6 +45,12 @@ def _duration(text: Any) -> Any:
     return duration
 
 
+def written(duration: timedelta) -> str:
+    """Return a duration as model.yaml has it, in its largest unit up to days."""
+    unit = next(unit for unit in "dhms" if not duration % timedelta(**{_UNITS[unit]: 1}))
+    return f"{duration // timedelta(**{_UNITS[unit]: 1})}{unit}"
+
+
 def _cron(text: str) -> str:
     if len(text.split()) != 5 or not croniter.is_valid(text):
         raise ValueError('expected five cron fields, such as "0 5 * * *" for every day at five')
@@ -198,7 +204,7 @@ class ModelConfig(_Section):
 
 class _Schema(GenerateJsonSchema):
     def encode_default(self, dft: Any) -> Any:
-        return f"{dft.days}d" if isinstance(dft, timedelta) else super().encode_default(dft)
+        return written(dft) if isinstance(dft, timedelta) else super().encode_default(dft)
 
 
 def load(path: Path) -> ModelConfig:

@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from typer.main import get_command
 
 from pipeline import cli
-from pipeline.config import ModelConfig
+from pipeline.config import ModelConfig, written
 from pipeline.settings import ROOT
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -26,8 +26,8 @@ def keys(section: type[BaseModel] = ModelConfig, above: str = "") -> list[tuple[
             found += keys(field.annotation, f"{above}{name}.")
         else:
             default = "" if field.is_required() else field.get_default(call_default_factory=True)
-            written = f"{default.days}d" if isinstance(default, timedelta) else str(default)
-            found.append((f"{above}{name}", field.description or "", written))
+            text = written(default) if isinstance(default, timedelta) else str(default)
+            found.append((f"{above}{name}", field.description or "", text))
     return found
 
 
