@@ -2,7 +2,7 @@
 
 import math
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -62,19 +62,24 @@ class Observation:
 
 def read(text: str) -> Observation:
     """Read the page /metrics of one server."""
+    samples = (sample for family in text_string_to_metric_families(text) for sample in family.samples)
+    return counted((sample.name, sample.labels, sample.value) for sample in samples)
+
+
+def counted(samples: Iterable[tuple[str, Mapping[str, str], float]]) -> Observation:
+    """Add samples up: name, labels and value of each."""
     requests = errors = 0
     slower, groups = np.zeros(len(SECONDS), int), np.zeros(GROUPS, int)
-    for family in text_string_to_metric_families(text):
-        for sample in family.samples:
-            path, value = sample.labels.get("path", ""), int(sample.value)
-            asked = path == "/invocations" or path.endswith("/infer")
-            if sample.name == "zeta_requests_total" and asked:
-                requests += value
-                errors += value * sample.labels["code"].startswith("5")
-            elif sample.name == "zeta_request_seconds_count" and asked:
-                slower += value
-            elif sample.name == "zeta_request_seconds_bucket" and asked and sample.labels["le"] != "+Inf":
-                slower[SECONDS.index(float(sample.labels["le"]))] -= value
-            elif sample.name == "zeta_prediction_groups_total":
-                groups[int(sample.labels["group"])] += value
+    for name, labels, number in samples:
+        path, value = labels.get("path", ""), int(number)
+        asked = path == "/invocations" or path.endswith("/infer")
+        if name == "zeta_requests_total" and asked:
+            requests += value
+            errors += value * labels["code"].startswith("5")
+        elif name == "zeta_request_seconds_count" and asked:
+            slower += value
+        elif name == "zeta_request_seconds_bucket" and asked and labels["le"] != "+Inf":
+            slower[SECONDS.index(float(labels["le"]))] -= value
+        elif name == "zeta_prediction_groups_total":
+            groups[int(labels["group"])] += value
     return Observation(requests, errors, slower, groups)

@@ -24,6 +24,8 @@ class Kubernetes:
     """ZETA_GATEWAY: namespace/name of a Gateway that shares requests by weight. Default: none, by replicas then."""
     domain: str
     """ZETA_DOMAIN: models answer at <name>.<domain> on the gateway. Default: models.internal."""
+    prometheus: str
+    """ZETA_PROMETHEUS: URL of a Prometheus that scrapes the pods, to ask instead of them."""
     pull_secret: str
     """ZETA_PULL_SECRET: name of the Secret with which the cluster pulls images. Default: none."""
     base_image: str
@@ -87,6 +89,7 @@ def _kubernetes() -> Kubernetes | None:
         registry=_required("ZETA_REGISTRY", "a registry such as registry.example:5000/zeta"),
         gateway=gateway,
         domain=os.environ.get("ZETA_DOMAIN", "models.internal"),
+        prometheus=os.environ.get("ZETA_PROMETHEUS", ""),
         pull_secret=os.environ.get("ZETA_PULL_SECRET", ""),
         base_image=os.environ.get("ZETA_BASE_IMAGE", ""),
         base=os.environ.get("ZETA_BASE"),

@@ -25,6 +25,9 @@ def served(requests, errors=0, slow=0, answers=("A", "B", "C", "D")):
     return Observation(requests, errors, slower, grouped(answers) * requests // len(answers))
 
 
+STABLE = served(20)
+
+
 def as_trained(rows):
     return [row["title"].upper() for row in rows]
 
@@ -91,7 +94,7 @@ class Memory:
     def sleep(self, seconds):
         assert seconds == LOOK_SECONDS
         self.ticks += 1
-        for role, more in zip(("canary", "baseline"), self.live, strict=True):
+        for role, more in zip(("canary", "baseline", "stable"), (*self.live, STABLE), strict=True):
             self.counted[role] += more
 
     def promote(self, name):
@@ -170,7 +173,10 @@ def test_live_requests_are_split_by_steps_and_watched_for_as_long_as_configured(
     assert [call[1] for call in platform.calls if call[0] == "split"] == [10, 50]
     assert platform.ticks == TICKS
     assert verdict.outcome == Rollout.PROMOTED
-    assert verdict.reasons[1] == "compared on 200 live requests, 200 of the champion beside it"
+    assert verdict.reasons[1] == (
+        "compared on 200 live requests, 200 of the champion beside it; "
+        "at 10 % it had 25% of the requests; at 50 % it had 25% of the requests"
+    )
     assert (verdict.numbers["canary_requests"], verdict.numbers["canary_errors"]) == (200, 0)
 
 
@@ -200,7 +206,7 @@ def test_without_live_requests_and_without_fresh_rows_a_version_is_held_and_the_
 
 def test_a_replay_that_goes_worse_than_the_champions_is_a_fault():
     platform = Memory()
-    counts = iter([*[Observation()] * 2, served(100, errors=100), served(100)])
+    counts = iter([*[Observation()] * 3, served(100, errors=100), served(100), Observation()])
     platform.observe = lambda name, role: next(counts)
     verdict = roll_out(platform, "toy", CHALLENGER, PROOF, CHAMPION, RULES, platform.sleep)
     assert (verdict.outcome, platform.digest("stable")) == (Rollout.ROLLED_BACK, OLD)

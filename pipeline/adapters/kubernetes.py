@@ -11,6 +11,7 @@ import msgspec
 from pipeline import observation
 from pipeline.adapters.cluster import Cluster
 from pipeline.adapters.helm import Helm
+from pipeline.adapters.prometheus import Prometheus
 from pipeline.config import RolloutRules
 from pipeline.errors import Permanent
 from pipeline.observation import Observation
@@ -22,6 +23,8 @@ START_SECONDS = 180
 """How long new pods may take until they are ready, the pull of their image included."""
 _POLL_SECONDS = 0.5
 _SILENT_SECONDS = 10
+# A Prometheus with the usual interval takes so long until it has scraped a new pod.
+_UNSCRAPED_SECONDS = 90
 _ALL = 100
 _BESIDE = ("canary", "baseline")
 Tracks = dict[str, dict[str, Any]]
@@ -91,23 +94,29 @@ class KubernetesPlatform:
     def observe(self, name: str, role: Role) -> Observation:
         """Return what a role's pods have counted, added up.
 
-        Permanent when one of them was started again, is silent for long, or there is none.
+        Permanent when one that was started for this roll-out has died, one is silent for long, or there is none.
         """
-        deadline = time.monotonic() + _SILENT_SECONDS
+        deadline = time.monotonic() + (_UNSCRAPED_SECONDS if self._settings.prometheus else _SILENT_SECONDS)
         while True:
             pods = self._cluster.pods(name, role)
-            if deaths := [text for pod in pods if (text := self._cluster.death(pod))]:
+            deaths = [text for pod in pods if (text := self._cluster.death(pod))]
+            if deaths and role in _BESIDE:
                 raise Permanent(f"{role}: {'; '.join(deaths)}\n{self._cluster.evidence(pods)}")
             try:
-                pages = [self._cluster.ask("pods", f"{pod.metadata.name}:8080", "/metrics") for pod in pods]
-                if pages:
-                    return sum(map(observation.read, pages), Observation())
+                if pods:
+                    return self._counted([pod.metadata.name for pod in pods])
                 raise Permanent(f"{role}: there is no pod")
             except Permanent:
                 # The kubelet tells of a death a moment later.
                 if time.monotonic() > deadline:
                     raise
             time.sleep(_POLL_SECONDS)
+
+    def _counted(self, pods: list[str]) -> Observation:
+        if self._settings.prometheus:
+            return Prometheus(self._settings.prometheus).observe(self._cluster.namespace, pods)
+        pages = (self._cluster.ask("pods", f"{pod}:8080", "/metrics") for pod in pods)
+        return sum(map(observation.read, pages), Observation())
 
     def predict(self, name: str, role: Role, rows: list[dict[str, Any]]) -> list[Any]:
         """Return what a role's Service answers, asked through the API server."""

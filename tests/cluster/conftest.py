@@ -128,8 +128,8 @@ def images(cluster, base_image, toy, tmp_path_factory):
 @pytest.fixture(scope="session")
 def settings(cluster, namespace):
     return Kubernetes(
-        namespace=namespace, registry=cluster["ZETA_REGISTRY"], gateway="", domain="models.test", pull_secret="",
-        base_image="", base=None,
+        namespace=namespace, registry=cluster["ZETA_REGISTRY"], gateway="", domain="models.test", prometheus="",
+        pull_secret="", base_image="", base=None,
     )  # fmt: skip
 
 

@@ -10,13 +10,14 @@ from kubernetes import client
 SCRIPT = """
 import collections, http.client, json, select, signal, sys, threading, time
 
-host, model, rate, titles = *sys.argv[1:3], float(sys.argv[3]), ["冷蔵庫", "万年筆", "文庫本", "電子レンジ"]
+address, host, model, rate = *sys.argv[1:4], float(sys.argv[4])
+titles = ["冷蔵庫", "万年筆", "文庫本", "電子レンジ"]
 ended, said, failed = threading.Event(), collections.Counter(), []
 signal.signal(signal.SIGTERM, lambda *_: ended.set())
 
 
 def ask(kept):
-    turn, connection = 0, http.client.HTTPConnection(host, timeout=30)
+    turn, connection = 0, http.client.HTTPConnection(address, timeout=30)
     while not ended.wait(1 / rate):
         turn += 1
         inputs = [{"name": "title", "shape": [1], "datatype": "BYTES", "data": [titles[turn % 4]]}]
@@ -24,7 +25,7 @@ def ask(kept):
         if connection.sock and select.select([connection.sock], [], [], 0)[0]:
             connection.close()
         try:
-            headers = {"Content-Type": "application/json"} | ({} if kept else {"Connection": "close"})
+            headers = {"Content-Type": "application/json", "Host": host} | ({} if kept else {"Connection": "close"})
             connection.request("POST", f"/v2/models/{model}/infer", json.dumps({"inputs": inputs}), headers)
             reply = connection.getresponse()
             answer = reply.read()
@@ -47,23 +48,29 @@ print(json.dumps({"said": said, "failed": failed[:50], "failures": len(failed)})
 
 @dataclass
 class Load:
-    """What the clients of one model were told: how many answers of each version, and every failure."""
+    """What the clients of one model were told: how many answers of each version, and every failure.
+
+    ``via``: a gateway's address, which knows the model as ``host``.
+    """
 
     namespace: str
     image: str
     model: str
     served: str = "titles"
     rate: float = 10.0
+    via: str = ""
+    host: str = ""
     said: dict[str, int] = field(default_factory=dict)
     failed: list[str] = field(default_factory=list)
     failures: int = 0
 
     def __enter__(self) -> "Load":
         self._pod = f"load-{self.model}"
+        address = (self.via or self.model, self.host or self.model)
         container: dict[str, Any] = {
             "name": "load",
             "image": self.image,
-            "command": ["python3", "-c", SCRIPT, self.model, self.served, str(self.rate)],
+            "command": ["python3", "-c", SCRIPT, *address, self.served, str(self.rate)],
             "securityContext": {
                 "allowPrivilegeEscalation": False,
                 "capabilities": {"drop": ["ALL"]},

@@ -13,7 +13,7 @@ from tests.cluster.steps import Failed, run, step
 PACKAGES = {
     "containerd": "containerd", "runc": "runc", "etcd": "etcd-server", "docker-registry": "docker-registry",
     "dockerd": "docker.io", "iptables": "iptables", "ip": "iproute2", "openssl": "openssl",
-    "mmdebstrap": "mmdebstrap", "nft": "nftables", "skopeo": "skopeo",
+    "mmdebstrap": "mmdebstrap", "nft": "nftables", "prometheus": "prometheus", "skopeo": "skopeo",
     "/usr/lib/cni/bridge": "containernetworking-plugins",
 }  # fmt: skip
 _POLICY, _DENIAL = Path("/usr/sbin/policy-rc.d"), "#!/bin/sh\n# By Zeta's test cluster, while it installs.\nexit 101\n"

@@ -1,0 +1,43 @@
+"""The README's walk onto a cluster, as a newcomer would type it, after the one to a first release on this machine."""
+
+import os
+import re
+import subprocess
+
+import pytest
+
+from pipeline.settings import ROOT
+
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+WALK = "".join(
+    re.search(rf"## {title}.*?```sh\n(.*?)```", README, re.DOTALL)[1] for title in ("Add a model", "On your cluster")
+)
+
+
+@pytest.fixture
+def space(cluster):
+    """The name of a namespace that is not there, and will be gone."""
+    from kubernetes import client, config
+
+    config.load_config(config_file=cluster["KUBECONFIG"])
+    name = f"zeta-walk-{os.getpid()}"
+    yield name
+    client.CoreV1Api().delete_namespace(name)
+
+
+def test_the_walk_ends_with_a_model_whose_pods_serve(installation, base_image, space):
+    (installation.folder / "models").mkdir()
+    script = WALK.replace("/tmp/shop.db", f"{installation.folder}/shop.db").replace(
+        "namespace zeta", f"namespace {space}"
+    )
+    variables = {"ZETA_BASE_IMAGE": base_image, "ZETA_NAMESPACE": space}
+    done = subprocess.run(
+        ["bash", "-e", "-u", "-c", script], cwd=ROOT, env=os.environ | installation.environment | variables,
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    local, there = done.stdout.split(f"namespace/{space} created")
+    assert "v1 ready" in local
+    assert "price: good" in local
+    assert "v1 ready" in there
+    assert '"outcome": "promoted"' not in there, "the champion itself is brought to the cluster, not another version"
