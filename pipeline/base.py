@@ -128,9 +128,11 @@ def plain(found: Image) -> Image:
     return image.written(manifest, {**kept, "created": image.EPOCH, "config": settings, "history": history})
 
 
-def joined(below: Image, top: Image) -> Image:
-    """Return ``below`` and its config with the layers of ``top`` upon it, but for those that both begin with."""
+def joined(below: Image, top: Image, env: Mapping[str, str]) -> Image:
+    """Return ``below`` and its config, variables laid over it, with the layers of ``top`` that it does not begin with
+    upon it."""
     manifest, config, added = json.loads(below.manifest), json.loads(below.config), json.loads(top.config)
+    config["config"] = {**config["config"], "Env": image.variables(config["config"], env)}
     both = sum(itertools.takewhile(bool, map(operator.eq, below.layers, top.layers)))
     manifest["layers"] += [layer.json() for layer in top.layers[both:]]
     config["rootfs"]["diff_ids"] += added["rootfs"]["diff_ids"][both:]

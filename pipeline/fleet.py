@@ -14,6 +14,7 @@ from rich.text import Text
 from pipeline import config, settings, workspace
 from pipeline.adapters.registry import CHAMPION, PAUSED
 from pipeline.errors import ConfigError, ZetaError
+from pipeline.rollout import Release
 from pipeline.trouble import Trouble
 from pipeline.workspace import Workspace
 
@@ -38,6 +39,8 @@ class Standing:
     judged_at: str | None = None
     next_run: str | None = None
     release: str | None = None
+    servers: str | None = None
+    canary: str | None = None
     address: str | None = None
     paused: str | None = None
     trouble: Trouble | None = None
@@ -65,7 +68,7 @@ def _of(work: Workspace, now: datetime) -> Standing:
     last = next(iter(registry.runs(name, 1)), None)
     tags = registry.run_tags(last.info.run_id) if last else {}
     zone = ZoneInfo(work.config.timezone)
-    serving = work.platform.seen(name)
+    serving, canary = (work.platform.seen(name, role) for role in ("stable", "canary"))
     points = registry.points(champion) if champion else []
     known = champion is not None and champion.tag("score") == work.config.evaluation.score
     score, trouble = work.score, registry.note(name, "trouble")
@@ -82,7 +85,9 @@ def _of(work: Workspace, now: datetime) -> Standing:
         reasons=tags.get("reasons"),
         judged_at=tags.get("at"),
         next_run=croniter(work.config.schedule, now.astimezone(zone)).get_next(datetime).isoformat(),
-        release=None if serving is None else f"v{serving.version} {'ready' if serving.ready else 'NOT READY'}",
+        release=_running(serving) if serving else None,
+        servers="{}/{}".format(*serving.servers) if serving else None,
+        canary=_running(canary) if canary else None,
         address=serving.address if serving else None,
         paused=registry.note(name, PAUSED),
         trouble=Trouble.from_json(trouble) if trouble else None,
@@ -101,9 +106,8 @@ def table(standings: list[Standing]) -> Table:
         score = f"{one.score}\n{_figure(one.now)} ({_figure(one.deployed)})"
         verdict = f"{'paused, ' * bool(one.paused)}{one.verdict or 'none yet'}\n{_date(one.judged_at)}"
         trouble = f"{one.trouble.kind}\nsince {one.trouble.since.date()}" if one.trouble else ""
-        serves = one.release or ("nothing" if one.champion is None else f"nothing!\n(v{one.champion})")
         shown.add_row(
-            one.model, serves, score, spark(one.trend), verdict, _date(one.next_run), Text(trouble, style="red")
+            one.model, _serves(one), score, spark(one.trend), verdict, _date(one.next_run), Text(trouble, style="red")
         )
     return shown
 
@@ -119,6 +123,17 @@ def spark(values: tuple[float, ...]) -> str:
         return ""
     low, high = min(values), max(values)
     return "".join(_BARS[round((value - low) / ((high - low) or 1) * (len(_BARS) - 1))] for value in values)
+
+
+def _running(release: Release) -> str:
+    under_way = "under way" if release.servers[0] else "NOT READY"
+    return f"v{release.version} {'ready' if release.ready else under_way}"
+
+
+def _serves(one: Standing) -> str:
+    nothing = "nothing" if one.champion is None else f"nothing!\n(v{one.champion})"
+    lines = [one.release or nothing, one.servers, one.canary and f"canary {one.canary.partition(' ')[0]}"]
+    return "\n".join(line for line in lines if line)
 
 
 def _figure(value: float | None) -> str:

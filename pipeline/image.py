@@ -139,12 +139,16 @@ def append(base: Image, layer: Descriptor, labels: Mapping[str, str], env: Mappi
     manifest, config = json.loads(base.manifest), json.loads(base.config)
     manifest["layers"].append(layer.json())
     settings = config.get("config") or {}
-    variables = dict(pair.split("=", 1) for pair in settings.get("Env") or []) | dict(env or {})
-    settings |= {"Env": [f"{name}={value}" for name, value in variables.items()], "Labels": base.labels | dict(labels)}
-    config["config"] = settings
+    config["config"] = settings | {"Env": variables(settings, env or {}), "Labels": base.labels | dict(labels)}
     config["rootfs"]["diff_ids"].append(layer.digest)
     config.setdefault("history", []).append({"created": EPOCH, "created_by": _AUTHOR})
     return written(manifest, config)
+
+
+def variables(settings: Mapping[str, Any], env: Mapping[str, str]) -> list[str]:
+    """Return the variables of an image's settings with others laid over them, as a config writes them."""
+    known = dict(pair.split("=", 1) for pair in settings.get("Env") or [])
+    return [f"{name}={value}" for name, value in (known | dict(env)).items()]
 
 
 def written(manifest: dict[str, Any], config: dict[str, Any]) -> Image:

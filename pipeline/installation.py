@@ -46,6 +46,7 @@ def prepare(found: Settings) -> None:
 
 def base(kind: str) -> str:
     """Build a base image in the registry unless it is there; return its name, with the digest."""
+    from pipeline import workspace
     from pipeline.adapters import docker
     from pipeline.adapters.remote import Remote
     from pipeline.base import REPOSITORIES
@@ -56,7 +57,7 @@ def base(kind: str) -> str:
     if kind not in (*REPOSITORIES, "tasks"):
         raise ConfigError(f"image {kind!r}: expected one of {sorted((*REPOSITORIES, 'tasks'))}")
     images = Remote(found.kubernetes.registry, REPOSITORIES["model"], docker.Base().build)
-    repository, digest = docker.build(kind, images, found.models, found.kubernetes.base_image)
+    repository, digest = docker.build(kind, images, found.models, found.kubernetes.base_image, workspace.commit())
     return f"{images.located(repository)}@{digest}"
 
 

@@ -33,10 +33,12 @@ class Target:
 
 @dataclass(frozen=True)
 class Release(Target):
-    """A target that a platform runs, and where it answers, such as http://127.0.0.1:8100."""
+    """A target that a platform runs, where it answers, such as http://127.0.0.1:8100, and how many servers it has:
+    those that are ready, those that there are to be."""
 
     ready: bool
     address: str
+    servers: tuple[int, int] = (1, 1)
 
 
 class Platform(Protocol):
@@ -45,8 +47,8 @@ class Platform(Protocol):
     def release(self, name: str, role: Role) -> Release | None:
         """Return what runs in a role, None when nothing does."""
 
-    def seen(self, name: str) -> Release | None:
-        """Return the stable release as it is at this moment, without starting or awaiting anything."""
+    def seen(self, name: str, role: Role) -> Release | None:
+        """Return what runs in a role as it is at this moment, without starting or awaiting anything."""
 
     def start_canary(self, name: str, version: str, digest: str) -> Release:
         """Start a canary, and beside it a baseline: what is stable, as freshly started; return it when it is ready.
@@ -171,7 +173,7 @@ def _watch(platform: Platform, name: str, proof: Proof, rules: Canary, sleep: Ca
     # The canary has just been proven to answer so.
     first, second = grouped(proof.fresh.predictions), grouped(_ask(platform, name, "baseline", proof.fresh))
     watch = Watch(usual=apart(first, second), shift=rules.shift)
-    meter = _Meter(platform, name, watch)
+    meter, shares = _Meter(platform, name, watch), []
     for percent in rules.steps:
         if not platform.split(name, percent):
             break
@@ -180,7 +182,9 @@ def _watch(platform: Platform, name: str, proof: Proof, rules: Canary, sleep: Ca
             sleep(LOOK_SECONDS)
             if faults := meter.look():
                 return Verdict(Rollout.ROLLED_BACK, tuple(faults), watch.numbers())
+        shares.append(f"; at {percent} % it had {meter.share():.0%} of the requests")
     told = f"compared on {watch.canary.requests} live requests, {watch.baseline.requests} of the champion beside it"
+    told += "".join(shares)
     if watch.canary.requests < rules.requests:
         if not proof.fresh.rows:
             return Verdict(Rollout.HELD, (f"{told}; no fresh rows to replay instead",), watch.numbers())
@@ -192,7 +196,7 @@ def _watch(platform: Platform, name: str, proof: Proof, rules: Canary, sleep: Ca
 
 
 class _Meter:
-    """Reads what canary and baseline count, from one look to the next."""
+    """Reads what canary, baseline and stable count, from one look to the next."""
 
     def __init__(self, platform: Platform, name: str, watch: Watch) -> None:
         self._platform, self._name, self._watch = platform, name, watch
@@ -200,17 +204,22 @@ class _Meter:
 
     def begin(self) -> None:
         """Count from here on: the servers may be others than before, which have counted nothing yet."""
-        self._then = self._read()
+        self._first = self._then = self._read()
+
+    def share(self) -> float:
+        """Return what share of the requests since ``begin`` were the canary's; 0 when there were none."""
+        requests = [then.since(first).requests for then, first in zip(self._then, self._first, strict=True)]
+        return requests[0] / max(1, sum(requests))
 
     def look(self) -> list[str]:
         """Return what is wrong with the canary by all that has been counted."""
         then, self._then = self._then, self._read()
-        new, old = (now.since(before) for now, before in zip(self._then, then, strict=True))
+        new, old, _ = (now.since(before) for now, before in zip(self._then, then, strict=True))
         return self._watch.look(new, old)
 
-    def _read(self) -> tuple[Observation, Observation]:
-        observe = self._platform.observe
-        return observe(self._name, "canary"), observe(self._name, "baseline")
+    def _read(self) -> list[Observation]:
+        roles: tuple[Role, ...] = ("canary", "baseline", "stable")
+        return [self._platform.observe(self._name, role) for role in roles]
 
 
 def _replay(platform: Platform, name: str, fresh: Golden, meter: _Meter) -> list[str]:

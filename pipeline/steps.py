@@ -21,7 +21,7 @@ from pipeline.errors import Permanent
 from pipeline.evaluation import Evaluation, Subject
 from pipeline.manifest import Manifest
 from pipeline.verdict import Decision, Gate, Rollout, Verdict
-from pipeline.workspace import Workspace
+from pipeline.workspace import Workspace, commit
 
 Answer = dict[str, Any]
 
@@ -165,7 +165,7 @@ def _same_score(work: Workspace, champion: Version) -> bool:
 
 
 def _train(work: Workspace, at: datetime, run: str) -> Version:
-    config, commit = work.config, work.commit()
+    config, made_by = work.config, commit()
     windows = training.split(config, data.matured_end(at, config))
     champion = work.registry.aliased(config.name, CHAMPION)
     usual = training.record(work.unpacked(champion.tag("digest")) / "model").profile if champion else None
@@ -180,7 +180,7 @@ def _train(work: Workspace, at: datetime, run: str) -> Version:
 
     with TemporaryDirectory() as folder:
         directory = Path(folder) / "model"
-        record = training.train(config, work.own, rows, windows, loss, commit, directory)
+        record = training.train(config, work.own, rows, windows, loss, made_by, directory)
         tags = {
             "at": at.isoformat(),
             "training_window": record.training,
@@ -189,7 +189,7 @@ def _train(work: Workspace, at: datetime, run: str) -> Version:
             "gate_end": str(windows.gate.end),
             "data": record.data,
             "fingerprint": fingerprint.digest(Manifest.read(directory).fingerprint),
-        } | ({"commit": commit} if commit else {})
+        } | ({"commit": made_by} if made_by else {})
         seconds = {f"seconds_seed_{seed}": value for seed, value in record.seconds.items()}
         losses = {f"loss_seed_{seed}": value for seed, value in record.losses.items()}
         work.registry.record(run, metrics={"training_rows": record.rows} | losses | seconds)

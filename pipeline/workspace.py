@@ -1,6 +1,7 @@
 """A workspace: one model's config and the adapters that its steps use, each built when first asked for."""
 
 import os
+import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -100,19 +101,23 @@ class Workspace:
             with self._batch(directory, self.settings.models.parent) as subject:
                 yield subject, directory
 
-    def commit(self) -> str | None:
-        """Return the commit of this checkout, with '+' when files differ from it; None outside a checkout."""
-        if known := os.environ.get("ZETA_COMMIT"):
-            return known
-        git = ["git", "-C", str(ROOT), "describe", "--always", "--abbrev=40", "--dirty=+", "--exclude=*"]
-        found = subprocess.run(git, capture_output=True, text=True, check=False)
-        return found.stdout.strip() or None
-
     @contextmanager
     def _batch(self, directory: Path, app: Path) -> Iterator[Subject]:
         features = Manifest.read(directory).features
         with Batch.of(directory, app) as batch:
             yield Subject(features, batch.predict)
+
+
+def commit() -> str | None:
+    """Return the commit of this checkout, with '+' when files differ from it; None outside a checkout.
+
+    An image has no checkout: ZETA_COMMIT says in that of the tasks what it was made from.
+    """
+    if (known := os.environ.get("ZETA_COMMIT")) or shutil.which("git") is None:
+        return known
+    git = ["git", "-C", str(ROOT), "describe", "--always", "--abbrev=40", "--dirty=+", "--exclude=*"]
+    found = subprocess.run(git, capture_output=True, text=True, check=False)
+    return found.stdout.strip() or None
 
 
 def load(name: str) -> Workspace:

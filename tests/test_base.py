@@ -124,13 +124,14 @@ def test_images_are_joined_by_what_the_one_has_above_what_both_begin_with():
         return found
 
     below, top = made("root", "jobs", "code"), made("root", "airflow", "dags")
-    both = base.joined(below, top)
+    both = base.joined(below, top, {"BY": "code", "OF": "both"})
     assert both.layers == below.layers + top.layers[1:]
     assert both.labels == {"of": "code"}
     config = json.loads(both.config)
+    assert config["config"]["Env"] == ["PYTHONPATH=/app", "OF=both", "BY=code"]
     assert config["rootfs"]["diff_ids"] == [layer.digest for layer in both.layers]
     assert len(config["history"]) == len(both.layers)
-    assert base.joined(below, below).layers == below.layers
+    assert base.joined(below, below, {}).layers == below.layers
 
 
 def test_an_image_of_dockers_is_made_plain_without_time_and_place():

@@ -1,11 +1,15 @@
 """How the fleet stands, told by the command ``zeta status`` of a real installation."""
 
 import json
+from datetime import UTC, datetime
 
 import httpx
 import pytest
+from rich.console import Console
 
-from pipeline import fleet
+from pipeline import fleet, workspace
+from pipeline.adapters.local import LocalPlatform
+from pipeline.rollout import Release
 from tests.installation import BOOTSTRAP, KEEP, at, free_port, opened, run
 
 
@@ -26,6 +30,7 @@ def test_for_scripts_every_model_is_told_with_all_that_is_known(standing):
     assert list(told) == sorted([serving, new, broken])
     one, release = told[serving], made.seen(serving)["releases"]["stable"]
     assert (one["champion"], one["digest"], one["release"]) == (*release, "v1 ready")
+    assert (one["servers"], one["canary"]) == ("1/1", None)
     assert (one["verdict"], one["judged_at"]) == ("keep", at(KEEP).isoformat())
     assert (one["owner"], one["score"], one["trouble"], one["fault"]) == ("tests", "accuracy", None, None)
     assert one["deployed"] == pytest.approx(1 - float(made.registry.aliased(serving, "champion").tag("reference_loss")))
@@ -49,6 +54,38 @@ def test_the_table_names_every_model_and_what_serves(standing):
     assert set(row) & set("▁▂▃▄▅▆▇█")
     assert "nothing" in empty
     assert "unknown" in fault
+
+
+def test_a_canary_that_is_under_way_is_told(standing):
+    made, serving, _, _ = standing
+    platform = workspace.load(serving).platform
+    platform.start_canary(serving, "1", platform.release(serving, "stable").digest)
+    [one] = json.loads(made.zeta("status", serving, "--json").stdout)
+    assert (one["release"], one["canary"]) == ("v1 ready", "v1 ready")
+    assert "canary v1" in made.zeta("status", serving).stdout
+    platform.remove_canary(serving)
+    [one] = json.loads(made.zeta("status", serving, "--json").stdout)
+    assert one["canary"] is None
+
+
+@pytest.mark.parametrize(
+    ("ready", "servers", "told"),
+    [
+        (True, (2, 2), ("v2 ready", "2/2")),
+        (False, (1, 2), ("v2 under way", "1/2")),
+        (False, (0, 2), ("v2 NOT READY", "0/2")),
+    ],
+)
+def test_how_many_servers_are_ready_is_told(standing, monkeypatch, ready, servers, told):
+    _, serving, _, _ = standing
+    release = Release("2", "sha256:2", ready, "http://nowhere", servers)
+    monkeypatch.setattr(LocalPlatform, "seen", lambda *_: release)
+    [one] = fleet.standings([serving], datetime.now(UTC))
+    assert (one.release, one.servers) == told
+    console = Console(width=80)
+    with console.capture() as captured:
+        console.print(fleet.table([one]))
+    assert [words for words in told if words in captured.get()] == list(told)
 
 
 def test_asked_for_one_model_it_tells_of_no_other(standing):

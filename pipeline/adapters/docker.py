@@ -90,14 +90,16 @@ class Base:
         return base.context(self.kind, self.checkout, self.own, programs)
 
 
-def build(kind: str, images: Remote, models: Path, under: str = "") -> tuple[str, Digest]:
+def build(kind: str, images: Remote, models: Path, under: str = "", commit: str | None = None) -> tuple[str, Digest]:
     """Return repository and digest of an image that Zeta runs in: of a folder in images/, or ``tasks``.
 
-    Airflow's tasks run in the base of models with Airflow upon it. Raises as ``Base.build`` does.
+    Airflow's tasks run in the base of models with Airflow upon it; ``commit`` is what they say that a model was
+    trained by. Raises as ``Base.build`` does.
     """
     if kind == "tasks":
         model, airflow = (build(one, images, models, under) for one in ("model", "airflow"))
-        return TASKS, images.join(model, airflow, f"{TASKS}:{base.name(model[1], airflow[1])}")
+        env = {"ZETA_COMMIT": commit} if commit else {}
+        return TASKS, images.join(model, airflow, env, f"{TASKS}:{base.name(model[1], airflow[1], *env.values())}")
     return base.REPOSITORIES[kind], Base(kind, under).build(images, base.application(kind, ROOT, models))
 
 

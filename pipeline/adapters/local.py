@@ -46,14 +46,11 @@ class LocalPlatform:
 
     def release(self, name: str, role: Role) -> Release | None:
         """Return what runs in a role, when nothing is under way any more; None when nothing does."""
-        observed = self.ensure(name)
-        seen = observed and (observed.stable if role == "stable" else observed.canary)
-        return _release(seen) if seen else None
+        return _in(role, self.ensure(name))
 
-    def seen(self, name: str) -> Release | None:
-        """Return the stable release as it is at this moment, without starting or awaiting anything."""
-        observed = self._releases(name).observed() if self._processes.alive(_process(name)) else None
-        return _release(observed.stable) if observed and observed.stable else None
+    def seen(self, name: str, role: Role) -> Release | None:
+        """Return what runs in a role as it is at this moment, without starting or awaiting anything."""
+        return _in(role, self._releases(name).observed() if self._processes.alive(_process(name)) else None)
 
     def start_canary(self, name: str, version: str, digest: str) -> Release:
         """Start a canary and return it when it is ready.
@@ -198,8 +195,14 @@ def _process(name: str) -> str:
     return f"model-{name}"
 
 
+def _in(role: Role, observed: Observed | None) -> Release | None:
+    seen = observed and (observed.stable if role == "stable" else observed.canary)
+    return _release(seen) if seen else None
+
+
 def _release(seen: Seen) -> Release:
-    return Release(seen.version, seen.digest, seen.state == "ready", seen.address)
+    ready = seen.state == "ready"
+    return Release(seen.version, seen.digest, ready, seen.address, (int(ready), 1))
 
 
 @contextmanager

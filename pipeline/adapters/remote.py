@@ -88,11 +88,13 @@ class Remote:
         new = [(Content(layer, functools.partial(image.layer, files)), "")]
         return self._publish(image.append(found, layer, labels, env), self._there(below[0], found) + new, reference)
 
-    def join(self, below: tuple[str, Digest], top: tuple[str, Digest], reference: str) -> Digest:
+    def join(
+        self, below: tuple[str, Digest], top: tuple[str, Digest], env: Mapping[str, str], reference: str
+    ) -> Digest:
         """Push ``below`` with the layers of ``top`` upon it (``base.joined``) and tag it; no layer moves."""
         lower, upper = self._image(*below), self._image(*top)
         there = self._there(below[0], lower) + self._there(top[0], upper)
-        return self._publish(base.joined(lower, upper), there, reference)
+        return self._publish(base.joined(lower, upper, env), there, reference)
 
     def attach(self, subject: tuple[str, Digest], media_type: str, data: bytes) -> Digest:
         """Let a document refer to an image: a referrer, found by other tools; once however often it is attached."""

@@ -349,7 +349,7 @@ def test_the_image_brings_commands_and_helm_and_no_compiler(address, client, mod
 
 @pytest.mark.timeout(1800)
 def test_airflows_tasks_run_in_the_base_of_models_with_airflow_upon_it(address, client, under, model_base):
-    repository, digest = build("tasks", images(address), ROOT / "models", under)
+    repository, digest = build("tasks", images(address), ROOT / "models", under, "c0ffee")
     located = f"{images(address).located(repository)}@{digest}"
     client.images.pull(located)
     options = {"entrypoint": "/usr/bin/env", "network_mode": "none", "remove": True, "read_only": True}
@@ -359,4 +359,5 @@ def test_airflows_tasks_run_in_the_base_of_models_with_airflow_upon_it(address, 
     assert b"Usage" in client.containers.run(located, ["/opt/zeta/bin/zeta", "--help"], **options)
     listed = client.containers.run(located, ["ls", "/app", "/app/models"], **options).decode().split()
     assert {"dags", "helm", "models", "pipeline", "sites", "type"} <= set(listed)
-    assert build("tasks", images(address), ROOT / "models", under) == (repository, digest)
+    assert "ZETA_COMMIT=c0ffee" in client.images.get(located).attrs["Config"]["Env"]
+    assert build("tasks", images(address), ROOT / "models", under, "c0ffee") == (repository, digest)

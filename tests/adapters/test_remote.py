@@ -116,14 +116,14 @@ def test_a_registry_that_shares_no_layers_gets_a_copy_of_the_base(registry, base
 def test_joined_images_are_one_and_no_layer_of_theirs_is_fetched_or_sent(registry, base, tmp_path, inputs):
     other = remote(registry).append((BASE, pushed(registry)), inputs, {}, "zeta-airflow:1")
     with Proxy(registry) as proxy:
-        joined = remote(proxy.address).join((BASE, base), ("zeta-airflow", other), "zeta-tasks:1")
+        joined = remote(proxy.address).join((BASE, base), ("zeta-airflow", other), {}, "zeta-tasks:1")
         assert proxy.sent + proxy.received < 40_000
     source = f"docker://{remote(registry).located('zeta-tasks')}:1"
     command = ["skopeo", "--insecure-policy", "copy", "-q", "--preserve-digests", "--src-tls-verify=false"]
     subprocess.run([*command, source, f"oci:{tmp_path}/copy:1"], check=True)
     _, *layers = image.parts((tmp_path / f"copy/blobs/sha256/{joined.hex}").read_bytes())
     assert len(layers) == 4
-    assert remote(registry).join((BASE, base), ("zeta-airflow", other), "zeta-tasks:1") == joined
+    assert remote(registry).join((BASE, base), ("zeta-airflow", other), {}, "zeta-tasks:1") == joined
 
 
 def test_a_prefix_stands_before_every_repository(registry, tmp_path, inputs):

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -34,30 +34,33 @@ class Missing(Exception):
     """This machine lacks a program, or its Python is no release of Debian's."""
 
 
-def imported(client: docker.DockerClient) -> str:
-    """Return an image with Debian's Python and little else, which Docker has from now on.
+def imported(client: docker.DockerClient, packages: Sequence[str] = PACKAGES, after: Sequence[str] = ()) -> str:
+    """Return an image with Debian's Python and little else, or with other packages, which Docker has from now on.
 
-    It is made from Debian's packages once a machine; the same packages give the same image.
+    It is made from Debian's packages once a machine; the same packages give the same image. ``after`` are commands for
+    the shell of the machine, run when all is installed, with the root's folder as $1.
     """
     suite = SUITES.get(sys.version_info[:2])
     if suite is None:
         raise Missing(f"no release of Debian has Python {sys.version_info.major}.{sys.version_info.minor}")
-    name = f"zeta-rootfs:{suite}-{base.name(*PACKAGES)[:12]}"
+    name = f"zeta-rootfs:{suite}-{base.name(*packages, *after)[:12]}"
     try:
         client.images.get(name)
     except ImageNotFound:
         with tempfile.TemporaryDirectory() as folder:
-            client.images.load(_archive(_root(suite, name.partition(":")[2]), name, Path(folder)))
+            root = _root(suite, name.partition(":")[2], packages, after)
+            client.images.load(_archive(root, name, Path(folder)))
     return name
 
 
-def _root(suite: str, title: str) -> Path:
+def _root(suite: str, title: str, packages: Sequence[str], after: Sequence[str]) -> Path:
     cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "zeta/rootfs"
     path = cache / f"{title}.tar"
     if not path.exists():
         cache.mkdir(parents=True, exist_ok=True)
         partial = cache / f".{title}.{os.getpid()}.tar"
-        options = ["--variant=minbase", f"--include={','.join(PACKAGES)}", "--quiet"]
+        options = ["--variant=minbase", f"--include={','.join(packages)}", "--quiet"]
+        options += [f"--customize-hook={command}" for command in after]
         left_out = [f"--dpkgopt=path-exclude=/usr/share/{name}/*" for name in ("doc", "locale", "man")]
         command = [program("mmdebstrap"), *options, *left_out, suite, str(partial)]
         subprocess.run(command, check=True, env=os.environ | {"SOURCE_DATE_EPOCH": "0"})

@@ -14,6 +14,7 @@ SERVICES = ("api-server", "scheduler", "dag-processor")
 OPTIONS = {
     "pullSecret": "pull",
     "secrets": {"registry": "push"},
+    "models": {"gateway": "web/zeta", "domain": "models.example", "pullSecret": "models"},
     "storage": {"class": "fast"},
     "airflow": {"settings": {"AIRFLOW__CORE__PARALLELISM": "3", "AIRFLOW__API__INSTANCE_NAME": "shop"}},
     "mlflow": {"hosts": ["mlflow.example"]},
@@ -51,7 +52,7 @@ def full(zeta):
 def environment(pod):
     """Return the variables of a pod's one container: values, and (secret, key) where a Secret holds it."""
     [container] = pod["spec"]["containers"]
-    found = [(one["name"], one.get("value") or _reference(one)) for one in container["env"]]
+    found = [(one["name"], one["value"] if "value" in one else _reference(one)) for one in container["env"]]
     assert len(found) == len(dict(found)), "a variable is given twice"
     return dict(found)
 
@@ -133,6 +134,12 @@ def test_tasks_reach_everything_by_the_names_of_the_services_that_there_are(plai
         assert (host, int(port)) in ports
     assert (found["ZETA_PLATFORM"], found["ZETA_NAMESPACE"]) == ("kubernetes", "zeta")
     assert found["ZETA_REGISTRY"] == "127.0.0.1:5000"
+
+
+def test_tasks_are_told_how_models_are_pulled_and_reached(plain, full):
+    names = ("ZETA_GATEWAY", "ZETA_DOMAIN", "ZETA_PULL_SECRET")
+    told = [[environment(one.pods()["zeta-task"])[name] for name in names] for one in (plain, full)]
+    assert told == [["", "models.internal", ""], ["web/zeta", "models.example", "models"]]
 
 
 def test_a_task_finds_airflow_and_the_jobs_where_their_images_have_them(plain):
@@ -363,3 +370,11 @@ def test_the_notes_name_what_is_reached_how(zeta):
     notes = done.stdout.split("NOTES:")[1]
     for service in ("zeta-api-server 8080", "zeta-mlflow 5000"):
         assert f"kubectl -n here port-forward service/{service}" in notes
+    readme = (zeta.folder / "README.md").read_text()
+    by_hand = re.search(r"zeta\(\) \{\n(.*?)\n\}", readme, re.DOTALL)[1]
+    assert by_hand.replace("zeta-system", "here").replace('"$@"', "status") in notes
+
+
+def test_the_tasks_pod_is_in_the_form_that_kubectl_run_takes(plain):
+    template = json.loads(plain.one("ConfigMap", "zeta-task")["data"]["task.yaml"])
+    assert (template["apiVersion"], template["spec"]["containers"][0]["name"]) == ("v1", "base")

@@ -1,5 +1,6 @@
 """Runs ``zeta`` and kills it right after a call: ``killed.py Registry.set_alias 2 run NAME`` after the second one."""
 
+import importlib
 import os
 import signal
 import sys
@@ -7,11 +8,12 @@ from collections.abc import Callable
 from typing import Any
 
 from pipeline import cli
-from pipeline.adapters.local import LocalPlatform
-from pipeline.adapters.oci import Layout
-from pipeline.adapters.registry import Registry
 
-KINDS = {kind.__name__: kind for kind in (Layout, LocalPlatform, Registry)}
+# Imported when asked for: a local run needs nothing of a cluster's.
+KINDS = {
+    "Helm": "helm", "KubernetesPlatform": "kubernetes", "Layout": "oci", "LocalPlatform": "local",
+    "Registry": "registry", "Remote": "remote",
+}  # fmt: skip
 
 
 def cut(call: Callable[..., Any], after: int) -> Callable[..., Any]:
@@ -30,7 +32,8 @@ def cut(call: Callable[..., Any], after: int) -> Callable[..., Any]:
 
 if __name__ == "__main__":
     place, after = sys.argv[1:3]
-    kind, method = KINDS[place.split(".")[0]], place.split(".")[1]
+    name, method = place.split(".")
+    kind = getattr(importlib.import_module(f"pipeline.adapters.{KINDS[name]}"), name)
     setattr(kind, method, cut(getattr(kind, method), int(after)))
     del sys.argv[1:3]
     cli.main()
