@@ -34,7 +34,10 @@ class Cluster:
         try:
             # Named: the package itself looks at the variable only once, when it is imported.
             named = os.environ.get("KUBECONFIG")
-            config.load_config(**({"config_file": named} if named else {}))
+            if "KUBERNETES_SERVICE_HOST" in os.environ and not named:
+                config.load_incluster_config()
+            else:
+                config.load_config(**({"config_file": named} if named else {}))
         except config.ConfigException as error:
             raise ConfigError(f"no Kubernetes cluster is configured ({error}); set KUBECONFIG") from error
         self.namespace = namespace

@@ -48,7 +48,7 @@ class KubernetesPlatform:
         version, digest = (found.metadata.labels["zeta.dev/version"], found.metadata.annotations["zeta.dev/digest"])
         host = name if role == "stable" else f"{name}-{role}"
         address = f"http://{host}.{self._cluster.namespace}.svc"
-        pods = [pod for pod in self._cluster.pods(name, role) if pod.metadata.labels["zeta.dev/version"] == version]
+        pods = [pod for pod in self._cluster.pods(name, role) if pod.metadata.deletion_timestamp is None]
         servers = (sum(map(_ready, pods)), found.spec.replicas)
         return Release(version, digest, self._settled(name, role), address, servers)
 

@@ -85,6 +85,7 @@ def test_helm_zeta_takes_no_key_that_it_does_not_know(zeta):
         (("models", "registry"), "oci://registry.example", "/models/registry"),
         (("models", "gateway"), "zeta", "/models/gateway"),
         (("models", "domain"), "", "/models/domain"),
+        (("models", "prometheus"), "prometheus:9090", "/models/prometheus"),
         (("airflow", "url"), "localhost", "/airflow/url"),
         (("airflow", "parallelism"), 0, "/airflow/parallelism"),
         (("airflow", "settings"), {"AIRFLOW__CORE__FERNET_KEY": "x"}, "/airflow/settings"),

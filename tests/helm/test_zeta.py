@@ -14,7 +14,12 @@ SERVICES = ("api-server", "scheduler", "dag-processor")
 OPTIONS = {
     "pullSecret": "pull",
     "secrets": {"registry": "push"},
-    "models": {"gateway": "web/zeta", "domain": "models.example", "pullSecret": "models"},
+    "models": {
+        "gateway": "web/zeta",
+        "domain": "models.example",
+        "prometheus": "http://prometheus:9090",
+        "pullSecret": "models",
+    },
     "storage": {"class": "fast"},
     "airflow": {"settings": {"AIRFLOW__CORE__PARALLELISM": "3", "AIRFLOW__API__INSTANCE_NAME": "shop"}},
     "mlflow": {"hosts": ["mlflow.example"]},
@@ -137,9 +142,10 @@ def test_tasks_reach_everything_by_the_names_of_the_services_that_there_are(plai
 
 
 def test_tasks_are_told_how_models_are_pulled_and_reached(plain, full):
-    names = ("ZETA_GATEWAY", "ZETA_DOMAIN", "ZETA_PULL_SECRET")
+    names = ("ZETA_GATEWAY", "ZETA_DOMAIN", "ZETA_PROMETHEUS", "ZETA_PULL_SECRET")
     told = [[environment(one.pods()["zeta-task"])[name] for name in names] for one in (plain, full)]
-    assert told == [["", "models.internal", ""], ["web/zeta", "models.example", "models"]]
+    given = [OPTIONS["models"][key] for key in ("gateway", "domain", "prometheus", "pullSecret")]
+    assert told == [["", "models.internal", "", ""], given]
 
 
 def test_a_task_finds_airflow_and_the_jobs_where_their_images_have_them(plain):
