@@ -155,10 +155,9 @@ def memory(namespace: str) -> dict[str, int]:
 
 def removed(*namespaces: str) -> None:
     """Delete namespaces; return when they are gone, without the patience that their pods ask for."""
+    commands = []
     for name in namespaces:
-        own = ["kubectl", "-n", name, "delete", "--all"]
-        subprocess.run([*own, "deployment,replicaset,statefulset", "--cascade=orphan"], check=True, capture_output=True)
-        subprocess.run([*own, "pod", "--grace-period=1"], check=True, capture_output=True)
-    subprocess.run(
-        ["kubectl", "delete", "namespace", "--ignore-not-found", *namespaces], check=True, capture_output=True
-    )
+        commands.append(["deployment,replicaset,statefulset", "--all", "-n", name, "--cascade=orphan"])
+        commands.append(["pod", "--all", "-n", name, "--grace-period=1"])
+    for command in (*commands, ["namespace", "--ignore-not-found", *namespaces]):
+        subprocess.run(["kubectl", "delete", *command], check=True, stdout=subprocess.DEVNULL)

@@ -56,11 +56,6 @@ class Walk:
     def dag(self):
         return f"zeta_{self.model}"
 
-    @property
-    def tasks(self):
-        """The tasks' account."""
-        return f"system:serviceaccount:{self.system}:zeta-tasks"
-
     def platform(self):
         """Where the models run, with the rights that KUBECONFIG gives."""
         return workspace.load(self.model).platform
@@ -97,8 +92,7 @@ def walk(cluster, namespace, base_image, tmp_path_factory):
         with measured("images built and pushed"):
             made.run(IMAGES, ZETA_MODELS=str(folder / "models"), ZETA_BASE_IMAGE=base_image, ZETA_COMMIT=COMMIT)
         stack.callback(platform.removed, system, models)
-        made.run(NAMESPACES)
-        made.run(SECRETS)
+        made.run(NAMESPACES + SECRETS)
         with measured("from install to ready"):
             made.run(INSTALL)
         here = {
@@ -161,13 +155,10 @@ def run(walk, airflow):
 
 def test_the_scheduler_brings_a_model_into_production_with_every_task_in_a_pod(walk, run):
     _, state, tasks, pods = run
-    assert (state, {name: task["state"] for name, task in tasks.items()}) == (
-        "success",
-        dict.fromkeys(STEPS, "success"),
-    )
-    assert {name: task["hostname"] for name, task in tasks.items()} == {
-        name: pod.metadata.name for name, pod in pods.items()
-    }
+    ended = {name: task["state"] for name, task in tasks.items()}
+    assert (state, ended) == ("success", dict.fromkeys(STEPS, "success"))
+    ran = {name: task["hostname"] for name, task in tasks.items()}
+    assert ran == {name: pod.metadata.name for name, pod in pods.items()}
     for pod in pods.values():
         [container] = pod.spec.containers
         assert "/zeta-tasks@sha256:" in container.image
@@ -245,7 +236,7 @@ def test_the_tasks_may_not(walk, verb, resource, space):
     groups = {"rolebindings": "rbac.authorization.k8s.io"}
     asked = {"verb": verb, "resource": kind, "subresource": part, "group": groups.get(kind, ""),
              "namespace": space and getattr(walk, space)}  # fmt: skip
-    review = {"spec": {"user": walk.tasks, "resourceAttributes": asked}}
+    review = {"spec": {"user": f"system:serviceaccount:{walk.system}:zeta-tasks", "resourceAttributes": asked}}
     answer = client.AuthorizationV1Api().create_subject_access_review(review)
     assert answer.status.allowed is not True
 
