@@ -59,7 +59,8 @@ def pending(work: Workspace, run: str, at: datetime) -> bool:
 def _say_broken(name: str, at: datetime, fault: str) -> str | None:
     """Page every destination there is: a model.yaml that cannot be read names none."""
     outcome, destinations = Outcome(name, at, error=fault), settings.destinations()
-    registry = Registry(settings.load().tracking_uri)
+    found = settings.load()
+    registry = Registry(found.tracking_uri, found.mlflow_url)
     try:
         known = _open(registry, name)
     except Temporary:

@@ -50,6 +50,8 @@ class Settings:
     """ZETA_MODEL_PORT: the first port tried for a model server on 127.0.0.1. Default: 8100."""
     tracking_uri: str
     """MLFLOW_TRACKING_URI. Default: the server above."""
+    mlflow_url: str
+    """ZETA_MLFLOW_URL: where people open MLflow; pages link to it. Default: the tracking URI."""
     kubernetes: Kubernetes | None
     """ZETA_PLATFORM: kubernetes, or local (default): then releases are processes of this machine."""
 
@@ -64,13 +66,15 @@ def load() -> Settings:
     home = Path(os.environ.get("ZETA_HOME", ROOT / ".zeta")).resolve()
     load_dotenv(home / "env", override=False)
     mlflow_port = _port("ZETA_MLFLOW_PORT", 5500)
+    tracking_uri = os.environ.get("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{mlflow_port}")
     return Settings(
         home=home,
         models=Path(os.environ.get("ZETA_MODELS", ROOT / "models")).resolve(),
         mlflow_port=mlflow_port,
         airflow_port=_port("ZETA_AIRFLOW_PORT", 8080),
         model_port=_port("ZETA_MODEL_PORT", 8100),
-        tracking_uri=os.environ.get("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{mlflow_port}"),
+        tracking_uri=tracking_uri,
+        mlflow_url=os.environ.get("ZETA_MLFLOW_URL", tracking_uri),
         kubernetes=_kubernetes(),
     )
 

@@ -40,7 +40,7 @@ class Workspace:
     @cached_property
     def registry(self) -> Registry:
         """The MLflow registry."""
-        return Registry(self.settings.tracking_uri)
+        return Registry(self.settings.tracking_uri, self.settings.mlflow_url)
 
     @cached_property
     def source(self) -> SqlSource:

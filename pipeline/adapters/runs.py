@@ -15,14 +15,18 @@ if TYPE_CHECKING:
 
 
 class Runs:
-    """The runs of one MLflow server. Every method raises Temporary when it cannot be reached, Permanent if refused."""
+    """The runs of one MLflow server. Every method raises Temporary when it cannot be reached, Permanent if refused.
 
-    def __init__(self, tracking_uri: str) -> None:
+    ``url`` is where people open it, when that is another address.
+    """
+
+    def __init__(self, tracking_uri: str, url: str = "") -> None:
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")
         os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
         from mlflow import MlflowClient
 
         self.uri = tracking_uri
+        self._url = (url or tracking_uri).rstrip("/")
         self.client = MlflowClient(tracking_uri, tracking_uri)
 
     def run(self, model: str, at: datetime) -> str:
@@ -85,7 +89,7 @@ class Runs:
     def link(self, run_id: str) -> str:
         """Return where people look at a run."""
         with calls():
-            return f"{self.uri}/#/experiments/{self.client.get_run(run_id).info.experiment_id}/runs/{run_id}"
+            return f"{self._url}/#/experiments/{self.client.get_run(run_id).info.experiment_id}/runs/{run_id}"
 
     def find_or_create(self, model: str, tags: Mapping[str, str], name: str) -> str:
         """Return the id of the run with these tags, made with them and the name when it is not there."""

@@ -87,6 +87,7 @@ def test_helm_zeta_takes_no_key_that_it_does_not_know(zeta):
         (("models", "domain"), "", "/models/domain"),
         (("models", "prometheus"), "prometheus:9090", "/models/prometheus"),
         (("airflow", "url"), "localhost", "/airflow/url"),
+        (("mlflow", "url"), "mlflow:5000", "/mlflow/url"),
         (("airflow", "parallelism"), 0, "/airflow/parallelism"),
         (("airflow", "settings"), {"AIRFLOW__CORE__FERNET_KEY": "x"}, "/airflow/settings"),
         (("airflow", "settings"), {"AIRFLOW__API_AUTH__JWT_SECRET": "x"}, "/airflow/settings"),

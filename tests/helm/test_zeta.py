@@ -22,7 +22,7 @@ OPTIONS = {
     },
     "storage": {"class": "fast"},
     "airflow": {"settings": {"AIRFLOW__CORE__PARALLELISM": "3", "AIRFLOW__API__INSTANCE_NAME": "shop"}},
-    "mlflow": {"hosts": ["mlflow.example"]},
+    "mlflow": {"url": "https://mlflow.example", "hosts": ["mlflow.example"]},
 }
 EXTERNAL = {"postgresql": {"enabled": False}, "images": {"postgresql": ""}}
 CLUSTER = {"gateway": {"enabled": True, "parentRef": {"name": "web"}, "hostnames": ["a.example"]},
@@ -146,6 +146,11 @@ def test_tasks_are_told_how_models_are_pulled_and_reached(plain, full):
     told = [[environment(one.pods()["zeta-task"])[name] for name in names] for one in (plain, full)]
     given = [OPTIONS["models"][key] for key in ("gateway", "domain", "prometheus", "pullSecret")]
     assert told == [["", "models.internal", "", ""], given]
+
+
+def test_pages_link_to_where_people_reach_mlflow(plain, full):
+    told = [environment(one.pods()["zeta-task"])["ZETA_MLFLOW_URL"] for one in (plain, full)]
+    assert told == ["http://localhost:5000", OPTIONS["mlflow"]["url"]]
 
 
 def test_a_task_finds_airflow_and_the_jobs_where_their_images_have_them(plain):

@@ -31,7 +31,10 @@ def receiver(monkeypatch) -> Iterator[Receiver]:
         yield server
 
 
-def test_a_rejected_challenger_is_paged_once_with_the_evidence_and_again_when_it_is_over(installation, receiver):
+def test_a_rejected_challenger_is_paged_once_with_the_evidence_and_again_when_it_is_over(
+    installation, receiver, monkeypatch
+):
+    monkeypatch.setenv("ZETA_MLFLOW_URL", "https://mlflow.example/")
     name = installation.toy(owner="listing-ml")
     run(name, BOOTSTRAP)
     assert receiver.messages == []
@@ -44,6 +47,7 @@ def test_a_rejected_challenger_is_paged_once_with_the_evidence_and_again_when_it
     assert receiver.titles(name) == [REJECTED, f"over after {RECOVERED - HOPELESS} days: {REJECTED}"]
     [text, _] = [message["message"] for message in receiver.messages]
     link = installation.registry.link(installation.registry.run(name, at(HOPELESS)))
+    link = link.replace(installation.tracking_uri, "https://mlflow.example")
     for part in ("Version 1 goes on serving", "not shown to be better than the champion", "lower bound", "listing-ml",
                  "channel = ", link):  # fmt: skip
         assert part in text
