@@ -22,7 +22,7 @@ OPTIONS = {
     },
     "storage": {"class": "fast"},
     "airflow": {"settings": {"AIRFLOW__CORE__PARALLELISM": "3", "AIRFLOW__API__INSTANCE_NAME": "shop"}},
-    "mlflow": {"url": "https://mlflow.example", "hosts": ["mlflow.example"]},
+    "mlflow": {"url": "https://mlflow.example"},
 }
 EXTERNAL = {"postgresql": {"enabled": False}, "images": {"postgresql": ""}}
 CLUSTER = {"gateway": {"enabled": True, "parentRef": {"name": "web"}, "hostnames": ["a.example"]},
@@ -151,6 +151,8 @@ def test_tasks_are_told_how_models_are_pulled_and_reached(plain, full):
 def test_pages_link_to_where_people_reach_mlflow(plain, full):
     told = [environment(one.pods()["zeta-task"])["ZETA_MLFLOW_URL"] for one in (plain, full)]
     assert told == ["http://localhost:5000", OPTIONS["mlflow"]["url"]]
+    known = environment(full.pods()["zeta-mlflow"])["MLFLOW_SERVER_ALLOWED_HOSTS"].split(",")
+    assert known == ["zeta-mlflow:5000", "localhost:*", "127.0.0.1:*", "mlflow.example"]
 
 
 def test_a_task_finds_airflow_and_the_jobs_where_their_images_have_them(plain):
