@@ -16,12 +16,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import docker
 import httpx
 from kubernetes import client, config
 from kubernetes.client.exceptions import ApiException
 from urllib3.exceptions import HTTPError
 
-from tests.cluster import components, identity, machine, packages, processes, programs, trial
+from tests.cluster import components, identity, machine, packages, processes, programs, rootfs, trial
 from tests.cluster.steps import CONSOLE, Failed, run, step
 
 STATE = Path(os.environ.get("ZETA_CLUSTER", "/var/lib/zeta-cluster")).absolute()
@@ -52,7 +53,8 @@ def up() -> None:
             CONSOLE.print(f"{error}\nIt is made anew.", markup=False)
             _remove()
             _start(binaries, made_from)
-        _tell(binaries)
+        with step("an image to start base images from"):
+            _tell(binaries, _base_image())
 
 
 def down() -> None:
@@ -114,9 +116,20 @@ def _remove() -> None:
             shutil.rmtree(STATE)
 
 
-def _tell(binaries: Path) -> None:
+def _base_image() -> str:
+    """Return what stands in for Docker Hub's image of this Python; '' where Debian has no such Python."""
+    try:
+        with contextlib.closing(docker.from_env()) as engine:
+            return rootfs.imported(engine)
+    except rootfs.Missing as error:
+        CONSOLE.print(f"ZETA_BASE_IMAGE is left to you: {error}", markup=False)
+        return ""
+
+
+def _tell(binaries: Path, base_image: str) -> None:
     record = _record()
     variables = f"export KUBECONFIG={_KUBECONFIG} ZETA_REGISTRY=127.0.0.1:{record['port']}"
+    variables += f" ZETA_BASE_IMAGE={base_image}" if base_image else ""
     (STATE / "env").write_text(f"{variables}\n")
     cold = f"{record['cold_start']:.1f} s" if "cold_start" in record else "not measured, it was interrupted"
     print(
