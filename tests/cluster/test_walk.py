@@ -22,7 +22,9 @@ def space(cluster):
     config.load_config(config_file=cluster["KUBECONFIG"])
     name = f"zeta-walk-{os.getpid()}"
     yield name
-    client.CoreV1Api().delete_namespace(name)
+    core = client.CoreV1Api()
+    if name in {one.metadata.name for one in core.list_namespace().items}:
+        core.delete_namespace(name)
 
 
 def test_the_walk_ends_with_a_model_whose_pods_serve(installation, base_image, space):
