@@ -3,8 +3,6 @@
 # bench: what it costs, against a peer | lock: the locks, after a change of pyproject.toml
 # PYTHON=python3.12 make ... names the Python.
 .PHONY: install demo test lint up down cluster cluster-down test-cluster bench lock
-# What `make cluster` prints is for a shell.
-MAKEFLAGS += --no-print-directory
 uv := .zeta/envs/uv/bin/uv
 helm := $(or $(HELM),$(shell command -v helm),.zeta/envs/helm/helm)
 compile := $(uv) pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate
