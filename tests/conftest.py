@@ -12,8 +12,9 @@ import pytest
 
 from pipeline.adapters.services import PROGRAMS
 from tests import installation as installations
-from tests.installation import Installation, free_port
+from tests.installation import Installation
 from tests.loopback import await_answer
+from tests.ports import free_port
 
 
 @pytest.fixture(scope="session")

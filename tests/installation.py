@@ -3,7 +3,6 @@
 import itertools
 import os
 import shutil
-import socket
 import sqlite3
 import subprocess
 import sys
@@ -25,6 +24,7 @@ from pipeline.demo import titles
 from pipeline.installation import local_platform
 from pipeline.settings import ROOT
 from tests import parts
+from tests.ports import free_port
 
 BEGIN = datetime(2026, 1, 1, 5, tzinfo=UTC)
 BOOTSTRAP, KEEP, HOPELESS, RECOVERED = 26, 29, 42, 58
@@ -179,9 +179,3 @@ def rows():
 def zeta() -> str:
     """Return the command that is installed beside this Python."""
     return str(Path(sys.executable).with_name("zeta"))
-
-
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return free.getsockname()[1]

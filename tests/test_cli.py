@@ -7,7 +7,8 @@ import pytest
 
 from pipeline import workspace
 from pipeline.demo.inbox import Inbox
-from tests.installation import BOOTSTRAP, at, free_port, opened
+from tests.installation import BOOTSTRAP, at, opened
+from tests.ports import free_port
 
 STEPS = ("evaluate", "decide", "train", "gate", "build-image", "roll-out", "announce")
 

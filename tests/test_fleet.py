@@ -10,7 +10,8 @@ from rich.console import Console
 from pipeline import fleet, workspace
 from pipeline.adapters.local import LocalPlatform
 from pipeline.rollout import Release
-from tests.installation import BOOTSTRAP, KEEP, at, free_port, opened, run
+from tests.installation import BOOTSTRAP, KEEP, at, opened, run
+from tests.ports import free_port
 
 
 @pytest.fixture(scope="module")

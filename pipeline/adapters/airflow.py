@@ -15,7 +15,7 @@ from pipeline.settings import Settings
 
 _POLL_SECONDS = 0.5
 # Its database may be busy: a refused write has changed nothing and is asked for again.
-_PAUSES = (0.5, 2, 5)
+_PAUSES = (0.5, 1, 2, 4, 8)
 
 
 @dataclass(frozen=True)

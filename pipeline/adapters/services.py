@@ -31,6 +31,9 @@ _START_SECONDS = 180.0
 STOP_SECONDS = 20.0
 _LEFT_SECONDS = 3.0
 _POLL_SECONDS = 0.25
+# The API server notes who asked for a run on its event loop, in a write that may wait for a request's of its own, whose
+# commit waits for the loop: both stand until the first gives up. Both who ask, Zeta and tasks, then ask again.
+_API_SERVER_PATIENCE = 2
 
 
 def up(settings: Settings, schedules: bool = True) -> None:
@@ -170,7 +173,11 @@ def _command(settings: Settings, name: str) -> list[str]:
 def _start(settings: Settings, name: str) -> None:
     folder = settings.home / name.partition("-")[0]
     folder.mkdir(parents=True, exist_ok=True)
-    _processes(settings).start(name, _command(settings, name), _environment(settings), folder)
+    environment = _environment(settings)
+    if name == "airflow-api-server":
+        database = f"sqlite:///{folder}/airflow.db?timeout={_API_SERVER_PATIENCE}"
+        environment["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"] = database
+    _processes(settings).start(name, _command(settings, name), environment, folder)
 
 
 def _stop(settings: Settings, name: str, grace: float) -> None:

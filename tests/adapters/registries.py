@@ -30,7 +30,7 @@ from pipeline import image
 from pipeline.adapters.remote import BASE, Remote
 from pipeline.image import Digest
 from tests.cluster import rootfs
-from tests.installation import free_port
+from tests.ports import free_port
 
 LABELS = {"zeta.model": "category", "zeta.version": "4"}
 BELOW = 3_000_000

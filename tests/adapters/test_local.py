@@ -19,8 +19,8 @@ from pipeline.adapters.releases import Desired, Releases, Wanted
 from pipeline.errors import Permanent
 from pipeline.manifest import Manifest
 from pipeline.rollout import Release
-from tests.installation import free_port
 from tests.loopback import Client
+from tests.ports import free_port
 
 NAME = "titles"
 ONE, TWO, BAD = "sha256:1", "sha256:2", "sha256:bad"

@@ -9,8 +9,8 @@ from pipeline.adapters import notifier
 from pipeline.alert import Outcome, build, over
 from pipeline.errors import ConfigError, Temporary
 from pipeline.trouble import Kind, Trouble
-from tests.installation import free_port
 from tests.loopback import Receiver
+from tests.ports import free_port
 
 AT = datetime(2026, 3, 3, 5, tzinfo=UTC)
 OUTCOME = Outcome("sites", AT, owner="listing-ml", links=(("MLflow run", "http://127.0.0.1:5500/#/runs/1"),))

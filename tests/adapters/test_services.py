@@ -5,9 +5,10 @@ import signal
 import socket
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import httpx
@@ -17,6 +18,7 @@ from pipeline import settings as settings_module
 from pipeline.adapters import airflow, services
 from pipeline.adapters.processes import Processes
 from pipeline.errors import ConfigError, Permanent
+from tests.ports import free_port
 
 MODEL = """\
 name: {name}
@@ -39,17 +41,9 @@ print(json.dumps({"verdict": verdict, "announce": False}))
 AT = datetime(2026, 3, 3, 5, tzinfo=UTC)
 
 
-def _free_ports(count):
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [one.getsockname()[1] for one in sockets]
-    for one in sockets:
-        one.close()
-    return ports
-
-
 @pytest.fixture(scope="module")
 def settings(tmp_path_factory):
-    mlflow, api = _free_ports(2)
+    mlflow, api = free_port(), free_port()
     home = tmp_path_factory.mktemp("platform")
     return replace(
         settings_module.load(), home=home, models=home / "models", mlflow_port=mlflow, airflow_port=api,
@@ -59,11 +53,11 @@ def settings(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def platform(settings):
-    """The platform with three models, one of them broken, without schedules."""
+    """The platform with four models, one of them broken, without schedules."""
     for program in services.PROGRAMS.values():
         if not program.exists():
             pytest.skip(f"{program} is missing; run: make install")
-    for name in ("category", "stubborn", "broken"):
+    for name in ("category", "stubborn", "paused", "broken"):
         folder = settings.models / name
         folder.mkdir(parents=True)
         (folder / "model.yaml").write_text(MODEL.format(name=name) + ("oops: 1\n" if name == "broken" else ""))
@@ -76,7 +70,7 @@ def platform(settings):
         patch.setenv("ZETA_COMMAND", str(command))
         try:
             services.up(settings, schedules=False)
-            airflow.wait_for_dags(settings, ["category", "stubborn", "broken"])
+            airflow.wait_for_dags(settings, ["category", "stubborn", "paused", "broken"])
             yield Processes(settings.home / "run", settings.home / "log")
         finally:
             services.down(settings)
@@ -104,6 +98,14 @@ def test_a_run_is_asked_for_and_followed_to_its_end(platform, settings):
     assert {run.tasks[task] for task in ("train", "gate", "build_image", "roll_out", "announce")} == {"skipped"}
 
 
+def test_runs_that_are_asked_for_at_the_same_time_all_come(platform, settings):
+    httpx.patch(f"{settings.airflow_url}/api/v2/dags/zeta_paused", json={"is_paused": True}, timeout=60)
+    times = [AT + timedelta(minutes=minute) for minute in range(40)]
+    with ThreadPoolExecutor(2) as threads:
+        asked = list(threads.map(lambda at: airflow.trigger(settings, "paused", at), times))
+    assert [airflow.look(settings, "paused", run).state for run in asked] == ["queued"] * len(times)
+
+
 def test_a_second_run_for_the_same_time_is_refused(platform, settings):
     at = AT.replace(day=4)
     airflow.trigger(settings, "category", at)
@@ -114,7 +116,7 @@ def test_a_second_run_for_the_same_time_is_refused(platform, settings):
 def test_a_broken_model_yaml_leaves_every_dag_readable_and_is_an_import_error_of_its_own(platform, settings):
     api = f"{settings.airflow_url}/api/v2"
     dags = {dag["dag_id"]: dag for dag in httpx.get(f"{api}/dags").json()["dags"]}
-    assert sorted(dags) == ["zeta_broken", "zeta_category", "zeta_stubborn"]
+    assert sorted(dags) == ["zeta_broken", "zeta_category", "zeta_paused", "zeta_stubborn"]
     assert not any(dag["is_stale"] or dag["has_import_errors"] for dag in dags.values())
     errors = httpx.get(f"{api}/importErrors").json()["import_errors"]
     assert [error["filename"] for error in errors] == ["broken.py"]

@@ -25,7 +25,7 @@ from tests.adapters.registries import (
     tokens,
     written,
 )
-from tests.installation import free_port
+from tests.ports import free_port
 
 
 @pytest.fixture(scope="module")

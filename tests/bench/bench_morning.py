@@ -28,7 +28,8 @@ from pipeline.data import Window
 from pipeline.evaluation import Subject
 from pipeline.settings import ROOT
 from tests.bench import marketplace
-from tests.bench.server import cpu_seconds, free_port, running
+from tests.bench.server import cpu_seconds, running
+from tests.ports import free_port
 
 MLFLOW = ROOT / ".zeta/envs/mlflow/bin/mlflow"
 ZETA = Path(sys.executable).with_name("zeta")

@@ -32,7 +32,8 @@ from sklearn.svm import LinearSVC
 from pipeline import artifact, fingerprint, listings
 from pipeline.manifest import Golden, Manifest
 from pipeline.settings import ROOT
-from tests.bench.server import cpu_seconds, free_port, running
+from tests.bench.server import cpu_seconds, running
+from tests.ports import free_port
 
 MLFLOW = ROOT / ".zeta/envs/mlflow/bin/mlflow"
 ZETA = Path(sys.executable).with_name("zeta")

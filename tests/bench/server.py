@@ -1,7 +1,6 @@
 """A server for as long as a bench needs it, on the loopback address."""
 
 import os
-import socket
 import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -42,13 +41,6 @@ def healthy(url: str) -> bool:
     with suppress(httpx.TransportError):
         return httpx.get(url, timeout=5, trust_env=False).is_success
     return False
-
-
-def free_port() -> int:
-    """Return a port that was free a moment ago."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return free.getsockname()[1]
 
 
 def cpu_seconds(group: int) -> float:

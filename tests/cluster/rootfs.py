@@ -22,7 +22,7 @@ from docker.errors import ImageNotFound
 
 from pipeline import base, image
 from tests.cluster.packages import docker_answers
-from tests.installation import free_port
+from tests.ports import free_port
 
 # The releases of Debian by their Python: a model runs on the Python that trained it.
 SUITES = {(3, 11): "bookworm", (3, 13): "trixie"}

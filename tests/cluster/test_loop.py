@@ -12,8 +12,9 @@ import pytest
 from pipeline import workspace
 from tests.cluster.objects import free, lease, settled, tracks, written
 from tests.cluster.outside import asked, landed, rows, run, status, trained
-from tests.installation import BOOTSTRAP, RECOVERED, at, free_port, opened, zeta
+from tests.installation import BOOTSTRAP, RECOVERED, at, opened, zeta
 from tests.integration.test_crash import killed
+from tests.ports import free_port
 
 HOLD = 2
 ROLLOUT = {

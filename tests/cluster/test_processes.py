@@ -8,7 +8,7 @@ import pytest
 from tests.cluster import processes
 from tests.cluster.components import Component, start
 from tests.cluster.steps import Failed, wait
-from tests.installation import free_port
+from tests.ports import free_port
 
 
 @pytest.fixture

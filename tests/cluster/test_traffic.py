@@ -17,8 +17,8 @@ from pipeline.rollout import roll_out
 from pipeline.verdict import Rollout
 from tests.cluster.conftest import RULES, STATE, promoted
 from tests.cluster.machine import NODE
-from tests.installation import free_port
 from tests.loopback import await_answer
+from tests.ports import free_port
 
 NAME = "shared"
 GATEWAY = "gateway/zeta"

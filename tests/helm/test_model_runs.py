@@ -7,8 +7,8 @@ import sys
 import httpx
 import pytest
 
-from tests.installation import free_port
 from tests.loopback import await_answer
+from tests.ports import free_port
 from tests.serving import toy
 
 _SECONDS = 60

@@ -13,7 +13,7 @@ import pytest
 import sqlalchemy
 
 from tests.helm.chart import REPOSITORY
-from tests.installation import free_port
+from tests.ports import free_port
 
 SCRIPT = REPOSITORY / "helm/zeta/postgresql.sh"
 _SECONDS = 60
