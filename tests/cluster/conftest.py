@@ -12,6 +12,7 @@ import pytest
 
 from pipeline import image
 from pipeline.adapters.docker import Base
+from pipeline.adapters.kubernetes import KubernetesPlatform
 from pipeline.adapters.remote import Remote
 from pipeline.config import Canary, Resources, RolloutRules
 from pipeline.manifest import Golden, Manifest
@@ -131,6 +132,21 @@ def settings(cluster, namespace):
         namespace=namespace, registry=cluster["ZETA_REGISTRY"], gateway="", domain="models.test", prometheus="",
         pull_secret="", base_image="", base=None,
     )  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def own(cluster):
+    """The cluster is that of `make cluster`, whose parts are known and may be killed; skip when it is another one."""
+    if cluster["KUBECONFIG"] != str(STATE / "config/admin.kubeconfig"):
+        pytest.skip("the cluster was not started by `make cluster`")
+
+
+@pytest.fixture(scope="module")
+def platform(request, settings, images):
+    """A platform without the module's model ``NAME``, before and after."""
+    found = KubernetesPlatform(settings, images.remote.repository, RULES)
+    yield found
+    found.remove(request.module.NAME)
 
 
 def promoted(platform, images, name) -> Target:

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.adapters.kubernetes import KubernetesPlatform
 from pipeline.errors import Permanent
 from pipeline.rollout import roll_out
 from pipeline.verdict import Rollout
@@ -32,10 +31,8 @@ def cut(cluster, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def platform(settings, images, cut):
-    found = KubernetesPlatform(settings, images.remote.repository, RULES)
-    yield found
-    found.remove(NAME)
+def platform(cut, platform):
+    return platform
 
 
 def test_one_killed_at_the_first_release_leaves_nothing_and_the_next_run_promotes(platform, images, cut):

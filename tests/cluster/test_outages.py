@@ -15,25 +15,16 @@ from pipeline.config import Resources
 from pipeline.rollout import roll_out
 from pipeline.verdict import Rollout
 from tests.cluster import processes
-from tests.cluster.conftest import RULES, STATE, promoted
+from tests.cluster.conftest import RULES, promoted
 from tests.cluster.faults import plant
 
 NAME = "titles"
 DOWN_SECONDS = 5
 
 
-@pytest.fixture(scope="module")
-def platform(settings, images):
-    found = KubernetesPlatform(settings, images.remote.repository, RULES)
-    yield found
-    found.remove(NAME)
-
-
 @pytest.fixture
-def own(cluster):
-    """The cluster is that of `make cluster`: nothing of another one is killed."""
-    if cluster["KUBECONFIG"] != str(STATE / "config/admin.kubeconfig"):
-        pytest.skip("the cluster was not started by `make cluster`; its components are not killed")
+def whole(own):
+    """The cluster's components run again afterwards."""
     yield
     start()
 
@@ -54,7 +45,7 @@ def kill(program):
         time.sleep(0.05)
 
 
-def test_an_api_server_that_is_killed_and_comes_back_only_delays_a_rollout(own, platform, images, load):
+def test_an_api_server_that_is_killed_and_comes_back_only_delays_a_rollout(whole, platform, images, load):
     champion = promoted(platform, images, NAME)
     restart = threading.Timer(DOWN_SECONDS, start)
 
@@ -75,7 +66,7 @@ def test_an_api_server_that_is_killed_and_comes_back_only_delays_a_rollout(own, 
     assert platform.release(NAME, "stable").digest == images.digests["2"]
 
 
-def test_a_registry_that_is_away_at_the_pull_rolls_back(own, platform, images, load, tmp_path):
+def test_a_registry_that_is_away_at_the_pull_rolls_back(whole, platform, images, load, tmp_path):
     champion = promoted(platform, images, NAME)
     below = ("titles", champion.digest)
     images.digests["2-new"] = str(images.remote.append(below, plant("wrong", tmp_path), {"new": "yes"}, "titles:2-new"))

@@ -5,19 +5,11 @@ from contextlib import contextmanager
 
 import pytest
 
-from pipeline.adapters.kubernetes import KubernetesPlatform
 from pipeline.rollout import roll_out
 from pipeline.verdict import Rollout
 from tests.cluster.conftest import RULES, promoted
 
 NAME = "titles"
-
-
-@pytest.fixture(scope="module")
-def platform(settings, images):
-    found = KubernetesPlatform(settings, images.remote.repository, RULES)
-    yield found
-    found.remove(NAME)
 
 
 @pytest.fixture

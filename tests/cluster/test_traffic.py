@@ -10,12 +10,11 @@ from dataclasses import replace
 import pytest
 from kubernetes import client
 
-from pipeline.adapters.kubernetes import KubernetesPlatform
 from pipeline.adapters.prometheus import Prometheus
 from pipeline.errors import Permanent
 from pipeline.rollout import roll_out
 from pipeline.verdict import Rollout
-from tests.cluster.conftest import RULES, STATE, promoted
+from tests.cluster.conftest import RULES, promoted
 from tests.cluster.machine import NODE
 from tests.loopback import await_answer
 from tests.ports import free_port
@@ -72,13 +71,9 @@ def prometheus(targets, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def platform(cluster, settings, images, prometheus):
-    if cluster["KUBECONFIG"] != str(STATE / "config/admin.kubeconfig"):
-        pytest.skip("the cluster was not started by `make cluster`; it may have no Gateway")
-    shared = replace(settings, gateway=GATEWAY, prometheus=prometheus)
-    found = KubernetesPlatform(shared, images.remote.repository, RULES)
-    yield found
-    found.remove(NAME)
+def settings(own, settings, prometheus):
+    """Those of a cluster with a Gateway, as `make cluster` has one."""
+    return replace(settings, gateway=GATEWAY, prometheus=prometheus)
 
 
 def test_the_canary_gets_its_share_by_weight_and_no_client_sees_a_failure(platform, images, settings, load):

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -171,10 +172,9 @@ def batches(installation):
     """Return the command lines of processes that predict for a run of this installation."""
     found = []
     for entry in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
+        # A process that has ended since it was listed is none that goes on.
+        with suppress(FileNotFoundError, ProcessLookupError):
             command = entry.read_bytes().decode().split("\0")
-        except (FileNotFoundError, ProcessLookupError):
-            continue
-        if "pipeline.serving.batch" in command and any(str(installation.folder) in part for part in command):
-            found.append(command)
+            if "pipeline.serving.batch" in command and any(str(installation.folder) in part for part in command):
+                found.append(command)
     return found
