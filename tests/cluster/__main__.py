@@ -85,7 +85,7 @@ def _start(binaries: Path, made_from: str) -> None:
         for file in (binaries / "gateway-api.yaml", STATE / "config/gateway.yaml"):
             run(*kubectl, "apply", "--server-side", "--filename", file)
         components.start(parts, STATE)
-        run(*kubectl, "wait", "--namespace=gateway", "--for=condition=Programmed", "gateway/zeta", "--timeout=60s")
+        run(*kubectl, "wait", "--namespace=gateway", "--for=condition=Programmed", "gateway/zeta", "--timeout=180s")
     with step("a pod that answers"):
         trial.answer(_KUBECONFIG)
     if cold:

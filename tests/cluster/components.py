@@ -19,7 +19,7 @@ from tests.cluster.machine import LOCAL, NODE
 from tests.cluster.steps import Failed
 
 CONFIG = Path(__file__).parent / "config"
-_SECONDS = 60
+_SECONDS = 180
 
 
 @dataclass(frozen=True)
@@ -69,6 +69,9 @@ def start(components: list[Component], state: Path) -> None:
             elif one.name in started.keys() - ready:
                 ready |= {one.name} if _answers(one.ready) else set()
                 process = started[one.name]
+                # One that ran may end yet: those that elect a leader do a while after the API server went.
+                if process is None and one.command not in processes.running():
+                    process = started[one.name] = processes.start(one.command, one.environment, _log(state, one))
                 died = process is not None and process.poll() is not None
                 if one.name not in ready and (died or time.monotonic() > deadline):
                     raise Failed(f"{one.name} does not answer at {one.ready}; the end of its log:\n{_end(state, one)}")

@@ -45,7 +45,7 @@ def run(*command: str | Path, given: str | None = None, cwd: Path | None = None,
     return done.stdout
 
 
-def wait(what: str, ready: Callable[[], bool], seconds: float = 60) -> None:
+def wait(what: str, ready: Callable[[], bool], seconds: float = 180) -> None:
     """Wait until something is so. Raises Failed when it takes too long."""
     deadline = time.monotonic() + seconds
     while not ready():

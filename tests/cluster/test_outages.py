@@ -33,6 +33,7 @@ def start():
     """Start the components that do not run."""
     done = subprocess.run([sys.executable, "-m", "tests.cluster", "up"], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+    assert "made anew" not in done.stderr, done.stderr
 
 
 def kill(program):
