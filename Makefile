@@ -1,8 +1,9 @@
 # install: the environments | demo: the whole loop, played | test: lint and all tests | up, down: the platform
 # cluster, cluster-down: a Kubernetes on this machine, for tests | test-cluster: the tests that need one
-# bench: what it costs, against a peer | lock: the locks, after a change of pyproject.toml
+# bench: what it costs, against a peer | bench-statistics: how often it decides wrongly, and how late
+# lock: the locks, after a change of pyproject.toml
 # PYTHON=python3.12 make ... names the Python.
-.PHONY: install demo test lint up down cluster cluster-down test-cluster bench lock
+.PHONY: install demo test lint up down cluster cluster-down test-cluster bench bench-statistics lock
 uv := .zeta/envs/uv/bin/uv
 helm := $(or $(HELM),$(shell command -v helm),.zeta/envs/helm/helm)
 compile := $(uv) pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate
@@ -42,6 +43,10 @@ cluster-down:
 
 bench: install
 	@for script in tests/bench/bench_*.py; do .venv/bin/python "$$script" || exit 1; done
+
+bench-statistics:
+	@images/install.sh dev
+	@.venv/bin/python -m tests.bench.statistics
 
 lock: install
 	$(compile) --group install -o images/install.txt

@@ -22,7 +22,11 @@ app = typer.Typer(
     help="Keeps a fleet of supervised models healthy in production.",
 )
 Name = Annotated[str, typer.Argument(help="The model: a folder in models/.", show_default=False)]
+Names = Annotated[list[str] | None, typer.Argument(help="Models.", show_default="all")]
 At = Annotated[str, typer.Option(help="The logical time, ISO 8601.", show_default="now")]
+First = Annotated[str, typer.Option("--from", help="The first day, such as 2013-01-01.", show_default=False)]
+Last = Annotated[str, typer.Option("--to", help="The last day.", show_default=False)]
+Out = Annotated[Path | None, typer.Option(help="The folder for its files.", show_default="$ZETA_HOME/backtest/NAME")]
 STEPS = {
     "evaluate": "Score the champion on fresh labelled rows.",
     "decide": "Judge the champion: keep, retrain, data_bad or insufficient.",
@@ -75,10 +79,7 @@ def run(name: Name, at: At = "") -> None:
 
 
 @app.command()
-def status(
-    names: Annotated[list[str] | None, typer.Argument(help="Models.", show_default="all")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="For scripts.")] = False,
-) -> None:
+def status(names: Names = None, as_json: Annotated[bool, typer.Option("--json", help="For scripts.")] = False) -> None:
     """Show how every model stands."""
     from rich.console import Console
 
@@ -145,9 +146,7 @@ def _told(name: str, verdict: "Verdict") -> None:
 
 
 @app.command()
-def check(
-    names: Annotated[list[str] | None, typer.Argument(help="Models.", show_default="all")] = None, at: At = ""
-) -> None:
+def check(names: Names = None, at: At = "") -> None:
     """Try a model's config, code, query, fit and predictions, and say what a first run would do."""
     from pipeline import inspection
 
@@ -156,12 +155,26 @@ def check(
 
 
 @app.command()
+def replay(name: Name, at: At = "") -> None:
+    """Make a recorded verdict again from what it was made from: is it the same, bit for bit?"""
+    from pipeline import replay, workspace
+
+    print("\n".join(replay.replay(workspace.load(name), terminal.moment(at))))
+
+
+@app.command()
+def backtest(name: Name, first: First, last: Last, out: Out = None) -> None:
+    """Live every morning of a span again, without deploying: what would Zeta have done, and was it worth it?"""
+    from pipeline import backtest
+
+    backtest.run(name, first, last, out)
+
+
+@app.command()
 def new(
     name: Name,
     task: Annotated[str, typer.Option(help="classification, multilabel, regression or retrieval.")],
-    source: Annotated[
-        str, typer.Option(help="ZETA_SOURCE_<SOURCE> holds the database's URL.", show_default="NAME")
-    ] = "",
+    source: Annotated[str, typer.Option(help="ZETA_SOURCE_<SOURCE> holds its URL.", show_default="NAME")] = "",
     table: Annotated[str, typer.Option(help="The table or view with the rows.", show_default="SOURCE")] = "",
     key: Annotated[str, typer.Option(help="Its column that names the entity.")] = "item_id",
     time: Annotated[str, typer.Option(help="Its column that says when the row came to be.")] = "created_at",
@@ -173,8 +186,7 @@ def new(
     from pipeline import scaffold, settings
 
     columns = scaffold.Columns(key, time, label, tuple(text or ([] if number else ["title"])), tuple(number or []))
-    for path in scaffold.new(name, task, settings.load().models, source, table, columns):
-        print(path)
+    print(*scaffold.new(name, task, settings.load().models, source, table, columns), sep="\n")
 
 
 @app.command()

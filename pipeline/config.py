@@ -134,7 +134,9 @@ class GateRules(_Section):
     """What a challenger must prove, on rows that neither model has seen."""
 
     window: Duration = Field(default=timedelta(days=28), description="The newest matured rows, held out of training.")
-    confidence: Annotated[float, Field(ge=0.5, lt=1)] = Field(default=0.95, description="Of the one-sided bounds.")
+    confidence: Annotated[float, Field(ge=0.5, lt=1)] = Field(
+        default=0.95, description="That no equal challenger is promoted, however often the same rows are looked at."
+    )
     slice_margin: Annotated[float, Field(ge=0)] = Field(
         default=0.02, description="No slice may be worse than this, in units of the score."
     )

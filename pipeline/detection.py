@@ -1,65 +1,97 @@
 """Has the champion degraded? A pure function from the history of its score to a verdict.
 
-The rule is a day-level CUSUM (Page, Biometrika 1954): with m the mean loss over the reference, d the smallest
-drop that matters and s_i the standard deviation of point i,
-
-    S_i = max(0, S_(i-1) + (x_i - m - d/2) / s_i),     s_i^2 = v/rows_i + tau^2
-
-An alarm is S > h. h is the quantile of the yearly maximum of S on simulated unchanged data that leaves the
-configured false alarms a year; the simulation estimates m and tau from as many reference points as the
-champion has, so that the error of those estimates is paid for. v is the variance of one row's loss, tau the
-day-to-day spread of the true loss.
+Three detectors (``calibration``) look at the loss after every point, and any is enough: a fast one for the smallest
+drop that matters, one for a collapse, both calibrated by simulation, and one that guarantees its share of the false
+alarms without. All compare with the mean over the champion's reference, frozen at its deployment. How much the loss
+varies by itself (``noise``) and what is usual on a day of the week is learnt from the reference, from the points since,
+and from those of earlier champions, in blocks as long as the reference. The newest points do not count: a drop must not
+pass for noise while it is new.
 """
 
-import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import numpy as np
 
+from pipeline import calibration, noise
 from pipeline.config import Degradation
 from pipeline.evaluation import Evaluation
 from pipeline.tally import Point
 from pipeline.verdict import Decision, Verdict
 
-SIMULATIONS = 4000
+FAST, COLLAPSE, GUARANTEE = "fast", "collapse", "guarantee"
+SHARES = {FAST: 0.75, COLLAPSE: 0.1, GUARANTEE: 0.15}
+"""What each detector has of the false alarms."""
+CERTAINTY = 0.95
+"""How probably the noise is no more than the guaranteeing detector believes."""
+DAYS_A_YEAR = 365
+FEWEST_REFERENCE_POINTS = 3
 WAITING = "waiting"
 """The number that a verdict has which keeps a degraded champion until the cooldown is over."""
-_DAYS_A_YEAR = 365
-_FEWEST_REFERENCE_POINTS = 3
+_NEW_POINTS = 28
+# Of less noise no more is known than that it is little beside the drop.
+_LEAST_NOISE = 1 / 30
 
 
 @dataclass(frozen=True)
-class Cusum:
-    """The detector's state after the newest point. ``path``: S after each point since the reference."""
+class State:
+    """The detectors after each point since the reference.
+
+    ``reference``: its mean loss; ``spread``: the standard deviation of the true loss from day to day; ``paths``: by
+    detector, in smallest drops, or the guarantee's logarithm; ``levels``: above which each alarms.
+    """
 
     reference: float
     spread: float
-    threshold: float
-    path: tuple[float, ...]
+    paths: dict[str, np.ndarray]
+    levels: dict[str, float]
 
     @property
-    def alarm(self) -> bool:
-        """Whether the newest point stands above the threshold."""
-        return bool(self.path) and self.path[-1] > self.threshold
+    def evidence(self) -> float:
+        """How far it is to the alarm after the newest point, by the detector that is nearest: above 1 is one."""
+        return max((float(path[-1]) / self.levels[name] for name, path in self.paths.items() if len(path)), default=0.0)
 
 
-def cusum(reference: Sequence[Point], points: Sequence[Point], rule: Degradation) -> Cusum:
-    """Run the detector over ``points`` (oldest first) against at least three ``reference`` points."""
-    losses, rows = _losses(reference), _rows(reference)
-    row_variance = _row_variance([*reference, *points])
-    spread = _spread(losses, rows, row_variance)
-    mean = float(np.average(losses, weights=rows))
-    deviations = np.sqrt(row_variance / _rows(points) + spread**2)
-    path = _paths((_losses(points) - mean - rule.smallest_drop / 2) / deviations)
-    a_year = max(round(_DAYS_A_YEAR * len(reference) / sum(point.days for point in reference)), 1)
-    threshold = _threshold(
-        len(reference), a_year, float(np.mean(rows)), row_variance, spread,
-        rule.smallest_drop, rule.false_alarms_per_year,
-    )  # fmt: skip
-    return Cusum(mean, spread, threshold, tuple(float(s) for s in path))
+def state(
+    reference: Sequence[Point], points: Sequence[Point], rule: Degradation, earlier: Iterable[Sequence[Point]] = ()
+) -> State:
+    """Run both detectors over ``points`` (oldest first) against at least three ``reference`` points.
+
+    ``earlier`` holds the histories of earlier champions: what was noise to them is noise to this one.
+    """
+    history, drop = [*reference, *points], rule.smallest_drop
+    row_variance = float(np.mean([point.variance * point.rows for point in history]))
+    sampling = math.sqrt(row_variance * float(np.mean([1 / point.rows for point in history])))
+    unit = max(sampling, drop * _LEAST_NOISE)
+    old = history[: max(len(reference), len(history) - max(len(reference), _NEW_POINTS))]
+    week, known = _learn([old, *earlier], len(reference), unit, drop)
+    losses = _losses(history) - unit * week[_weekdays(history)]
+    mean = float(np.average(losses[: len(reference)], weights=[point.rows for point in reference]))
+    a_year = max(round(DAYS_A_YEAR * len(reference) / sum(point.days for point in reference)), 1)
+    alpha, since = chance(rule), losses[len(reference) :]
+    variance = noise.long_run_variance(known, CERTAINTY) * unit**2
+    sought = sizes(drop / unit)
+    paths = {name: calibration.cusum(since, mean, size * unit) / drop for name, size in sought.items()}
+    levels = {
+        name: unit / drop
+        * float(calibration.threshold(known, size, len(reference), a_year, SHARES[name] * alpha))
+        for name, size in sought.items()
+    }  # fmt: skip
+    paths[GUARANTEE] = calibration.detector(since, mean, drop, variance)
+    levels[GUARANTEE] = math.log(a_year / (SHARES[GUARANTEE] * alpha))
+    return State(mean, float(noise.spread(known)) * unit, paths, levels)
+
+
+def sizes(drop: float) -> dict[str, float]:
+    """Return what each calibrated detector looks for; both in units of the sampling noise."""
+    return {FAST: drop, COLLAPSE: 4 * max(drop, 1)}
+
+
+def chance(rule: Degradation) -> float:
+    """Return the probability that an unchanged year may have a false alarm."""
+    return 1 - math.exp(-rule.false_alarms_per_year)
 
 
 def decide(
@@ -68,26 +100,29 @@ def decide(
     evaluation: Evaluation,
     rule: Degradation,
     minimum_rows: int,
+    earlier: Iterable[Sequence[Point]] = (),
 ) -> Verdict:
-    """Judge the champion from its reference points, the points since, and this morning's evaluation."""
+    """Judge the champion from its reference points, the points since, and this morning's evaluation.
+
+    ``earlier`` holds the histories of earlier champions.
+    """
     if evaluation.faults:
         return Verdict(Decision.DATA_BAD, tuple(evaluation.faults))
     if missing := _missing(reference, points, evaluation, minimum_rows):
         return Verdict(Decision.INSUFFICIENT, (missing,))
-    state = cusum(reference, points, rule)
-    level = state.path[-1] if state.path else 0.0
-    numbers = {
-        "cusum": level, "threshold": state.threshold, "reference": state.reference, "spread": state.spread,
-    }  # fmt: skip
-    if state.alarm:
-        recent = float(np.average(_losses(points[-5:]), weights=_rows(points[-5:])))
-        reason = (
-            f"degraded: the loss rose from {state.reference:.3f} to {recent:.3f} over the newest "
-            f"{len(points[-5:])} points (evidence {level:.1f}, alarm above {state.threshold:.1f})"
-        )
-        return Verdict(Decision.RETRAIN, (reason,), numbers)
-    reason = f"not degraded: evidence {level:.1f}, alarm above {state.threshold:.1f}"
-    return Verdict(Decision.KEEP, (reason,), numbers)
+    found = state(reference, points, rule, earlier)
+    numbers = {"evidence": found.evidence, "reference": found.reference, "spread": found.spread}
+    numbers |= {f"{name}_level": level for name, level in found.levels.items()}
+    numbers |= {name: float(path[-1]) for name, path in found.paths.items() if len(path)}
+    told = f"evidence {found.evidence:.2f}, alarm above 1"
+    if found.evidence <= 1:
+        return Verdict(Decision.KEEP, (f"not degraded: {told}",), numbers)
+    recent = float(np.average(_losses(points[-5:]), weights=[point.rows for point in points[-5:]]))
+    reason = (
+        f"degraded: the loss rose from {found.reference:.3f} to {recent:.3f} over the newest {len(points[-5:])} points "
+        f"({told})"
+    )
+    return Verdict(Decision.RETRAIN, (reason,), numbers)
 
 
 def cool(verdict: Verdict, at: datetime, last: datetime | None, cooldown: timedelta) -> Verdict:
@@ -112,9 +147,9 @@ def _missing(
         return f"{evaluation.rows} matured rows in {evaluation.window}; at least {minimum_rows} are needed"
     if evaluation.score is None:
         return f"the score is not defined on the {evaluation.rows} rows in {evaluation.window}"
-    if len(reference) < _FEWEST_REFERENCE_POINTS:
+    if len(reference) < FEWEST_REFERENCE_POINTS:
         return (
-            f"the reference has {len(reference)} points of {minimum_rows} rows; {_FEWEST_REFERENCE_POINTS} are needed: "
+            f"the reference has {len(reference)} points of {minimum_rows} rows; {FEWEST_REFERENCE_POINTS} are needed: "
             "lengthen gate.window"
         )
     if not all(math.isfinite(point.loss + point.variance) for point in [*reference, *points]):
@@ -122,44 +157,27 @@ def _missing(
     return None
 
 
+def _learn(
+    histories: Sequence[Sequence[Point]], length: int, unit: float, drop: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the usual difference of each day of the week (7,), and the weights of the noise (G,), in units."""
+    blocks = np.concatenate([_blocks(_losses(one) / unit, length) for one in histories])
+    weekdays = np.concatenate([_blocks(_weekdays(one), length) for one in histories])
+    daily = all(point.days == 1 for one in histories for point in one)
+    week = noise.weekly(blocks, weekdays) if daily else np.zeros(7)
+    power = noise.periodogram(blocks - week[weekdays]).sum(axis=0)
+    return week, noise.weights(power, len(blocks), length, drop / unit)
+
+
 def _losses(points: Sequence[Point]) -> np.ndarray:
     return np.array([point.loss for point in points])
 
 
-def _rows(points: Sequence[Point]) -> np.ndarray:
-    return np.array([point.rows for point in points], dtype=float)
+def _weekdays(points: Sequence[Point]) -> np.ndarray:
+    return np.array([point.day % 7 for point in points], dtype=int)
 
 
-def _row_variance(points: Sequence[Point]) -> float:
-    """Pool the variance of one row's loss over all points: a single day's may be zero by luck; all may, so never 0."""
-    return float(np.mean([point.variance * point.rows for point in points])) + np.finfo(float).tiny
-
-
-def _spread(losses: np.ndarray, rows: np.ndarray, row_variance: float) -> float:
-    """Estimate the day-to-day standard deviation beyond sampling noise by moments (DerSimonian & Laird 1986)."""
-    return float(np.sqrt(max(np.var(losses, ddof=1) - row_variance * np.mean(1 / rows), 0)))
-
-
-def _paths(steps: np.ndarray) -> np.ndarray:
-    """Return S after each step, for (..., n) steps: S = walk - its running minimum (Page's identity)."""
-    walk = np.cumsum(steps, axis=-1)
-    return walk - np.minimum(np.minimum.accumulate(walk, axis=-1), 0)
-
-
-@functools.cache
-def _threshold(
-    references: int,
-    points: int,
-    rows: float,
-    row_variance: float,
-    spread: float,
-    drop: float,
-    false_alarms: float,
-) -> float:
-    random = np.random.default_rng(0)
-    noise, deviation = row_variance / rows, np.sqrt(row_variance / rows + spread**2)
-    known = random.normal(0, deviation, (SIMULATIONS, references))
-    estimated = np.maximum(known.var(axis=1, ddof=1, keepdims=True) - noise, 0)
-    future = random.normal(0, deviation, (SIMULATIONS, points))
-    steps = (future - known.mean(axis=1, keepdims=True) - drop / 2) / np.sqrt(noise + estimated)
-    return float(np.quantile(_paths(steps).max(axis=1), np.exp(-false_alarms)))
+def _blocks(values: np.ndarray, length: int) -> np.ndarray:
+    """Return (blocks, length) values, without those of a block that is not complete."""
+    whole = len(values) // length
+    return values[: whole * length].reshape(whole, length)

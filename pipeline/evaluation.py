@@ -10,10 +10,11 @@ import numpy as np
 
 from pipeline import checks
 from pipeline.checks import Profile
+from pipeline.comparison import discordant
 from pipeline.config import ModelConfig
 from pipeline.data import DAY, KEY, Window, as_date, inputs, slice_values
 from pipeline.manifest import Kind
-from pipeline.scores import Output, Score
+from pipeline.scores import Output, RowStatistics, Score
 from pipeline.tally import Point, Tally
 
 if TYPE_CHECKING:
@@ -59,10 +60,11 @@ class Evaluation(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True)
 class Scored:
-    """Rows scored: a tally a subject, and a profile of the data a day."""
+    """Rows scored: a tally a subject, a profile of the data a day, under a binary score a tally of pairs a rival."""
 
     tallies: dict[str, Tally]
     profiles: dict[int, Profile]
+    pairs: dict[str, Tally]
 
 
 def score_rows(
@@ -75,9 +77,11 @@ def score_rows(
 ) -> Scored:
     """Score every subject on the same rows, without those whose key (uint64) is in the sorted array ``seen``.
 
-    ``resampled`` names the subject whose points are wanted with their variance.
+    ``resampled`` names the subject whose points are wanted with their variance; the others are its rivals.
     """
-    scored = Scored({name: Tally(score, name == resampled) for name in subjects}, {})
+    rivals = subjects.keys() - {resampled} if score.binary and resampled is not None else set()
+    tallies = {name: Tally(score, name == resampled) for name in subjects}
+    scored = Scored(tallies, {}, {name: Tally(score) for name in rivals})
     for batch in batches:
         fresh = batch[~_among(batch[KEY].to_numpy(np.uint64), seen)]
         for day, profile in Profile.by_day(fresh, config).items():
@@ -85,7 +89,7 @@ def score_rows(
             scored.profiles[day] = (known + profile).spanning(1) if known else profile
         labelled = fresh[fresh[config.data.label].notna()]
         if len(labelled):
-            _add(labelled, subjects, score, config, scored.tallies)
+            _add(labelled, subjects, score, config, scored, resampled)
     return scored
 
 
@@ -155,13 +159,18 @@ def _add(
     subjects: Mapping[str, Subject],
     score: Score,
     config: ModelConfig,
-    tallies: dict[str, Tally],
+    scored: Scored,
+    resampled: str | None,
 ) -> None:
-    truth = rows[config.data.label].to_numpy()
+    truth, days = rows[config.data.label].to_numpy(), rows[DAY].to_numpy()
+    statistics: dict[str | None, RowStatistics] = {}
     slices = {column: slice_values(rows[column]) for column in config.evaluation.slices}
     for name, subject in subjects.items():
         predictions = subject.predict(inputs(rows, dict(subject.features)), score.output, score.k)
-        tallies[name].add(rows[DAY].to_numpy(), slices, score.rows(truth, predictions))
+        statistics[name] = score.rows(truth, predictions)
+        scored.tallies[name].add(days, slices, statistics[name])
+    for rival, pairs in scored.pairs.items():
+        pairs.add(days, {}, discordant(score, statistics[rival], statistics[resampled]))
 
 
 def _among(keys: np.ndarray, sorted_keys: np.ndarray) -> np.ndarray:

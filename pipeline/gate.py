@@ -1,43 +1,28 @@
 """May the challenger replace the champion? A pure function of both on the same rows, which neither has seen."""
 
 import math
-from dataclasses import dataclass, field
 
-from pipeline.comparison import Difference
+from pipeline.comparison import Difference, Pairs
 from pipeline.config import GateRules
+from pipeline.evidence import BASELINE, FEWEST_SLICE_ROWS, Evidence
 from pipeline.verdict import Gate, Verdict
-
-# A slice with fewer rows says nothing about a model; it is shown, not judged.
-FEWEST_SLICE_ROWS = 30
-
-
-@dataclass(frozen=True)
-class Evidence:
-    """What the gate looks at.
-
-    ``loss``: the challenger's, None when the score is not defined on the rows; ``gains``: the loss of each rival
-    ("champion", which is missing at bootstrap, and "baseline") minus the challenger's, None when it cannot be told;
-    ``slices``: the same against the champion a slice; ``first_loss``: the first deployed version's, frozen;
-    ``golden``: what differs when the challenger is loaded anew.
-    """
-
-    rows: int
-    loss: float | None
-    gains: dict[str, Difference | None]
-    slices: dict[str, Difference] = field(default_factory=dict)
-    first_loss: float | None = None
-    golden: tuple[str, ...] = ()
 
 
 def judge(evidence: Evidence, rules: GateRules, minimum_rows: int, smallest_drop: float) -> Verdict:
-    """Judge a challenger. Missing evidence never passes: it is ``insufficient``."""
+    """Judge a challenger. Missing evidence never passes: it is ``insufficient``.
+
+    A challenger that is no better than its rival is promoted out of all looks at the same rows with a chance of at
+    most 1 - confidence; one that is nowhere worse than the champion is refused for its slices in one look with no more.
+    """
     gains = {rival: gain for rival, gain in evidence.gains.items() if gain is not None}
     numbers = _numbers(evidence, gains)
+    if evidence.itself:
+        return Verdict(Gate.REJECT, ("it is the champion itself: both have the same model file",), numbers)
     if evidence.rows < minimum_rows:
         reason = f"{evidence.rows} unseen rows in the gate's window; at least {minimum_rows} are needed"
         return Verdict(Gate.INSUFFICIENT, (reason,), numbers)
     loss = math.nan if evidence.loss is None else evidence.loss
-    if math.isnan(loss) or len(gains) < len(evidence.gains) or "baseline" not in gains:
+    if math.isnan(loss) or len(gains) < len(evidence.gains) or BASELINE not in gains:
         reason = "the score cannot be compared on the gate's rows: it is not defined there, or they are of one day"
         return Verdict(Gate.INSUFFICIENT, (reason,), numbers)
     if against := _against(evidence, gains, rules):
@@ -53,15 +38,24 @@ def judge(evidence: Evidence, rules: GateRules, minimum_rows: int, smallest_drop
     return Verdict(Gate.PROMOTE, found, numbers)
 
 
+def is_worse(gain: Difference, rules: GateRules) -> bool:
+    """Tell whether a slice is worse than its margin allows, on enough rows and beyond chance."""
+    return gain.rows >= FEWEST_SLICE_ROWS and gain.estimate < -rules.slice_margin and gain.high < 0
+
+
 def _against(evidence: Evidence, gains: dict[str, Difference], rules: GateRules) -> tuple[str, ...]:
-    reasons = [f"the challenger does not answer as it did when trained: {text}" for text in evidence.golden]
+    look, reasons = evidence.look, []
+    sure = f"{100 * (1 - look.alpha):.4g}%"
     for rival, gain in gains.items():
-        needed = rules.baseline_margin if rival == "baseline" else 0.0
-        if not gain.low > needed:
+        needed, pairs = rules.baseline_margin if rival == BASELINE else 0.0, evidence.pairs.get(rival)
+        if not gain.low > needed or (pairs is not None and not pairs.p <= look.alpha):
             reasons.append(
-                f"not shown to be better than the {rival}: difference {gain.estimate:+.3f}, {rules.confidence:.0%} "
+                f"not shown to be better than the {rival}: difference {gain.estimate:+.3f}, {sure} "
                 f"sure of only {gain.low:+.3f}, needed above {needed:.3f} ({gain.rows} rows, {gain.days} days)"
+                + (f"; {_told(pairs)}, needed at most {look.alpha:.3g}" if pairs else "")
             )
+    if reasons and look.number > 1:
+        reasons.append(f"look {look.number} at rows of this window, which is why it must be {sure} sure")
     for name, gain in evidence.slices.items():
         if is_worse(gain, rules):
             reasons.append(
@@ -71,13 +65,14 @@ def _against(evidence: Evidence, gains: dict[str, Difference], rules: GateRules)
     return tuple(reasons)
 
 
-def is_worse(gain: Difference, rules: GateRules) -> bool:
-    """Tell whether a slice is worse than its margin allows, on enough rows and beyond chance."""
-    return gain.rows >= FEWEST_SLICE_ROWS and gain.estimate < -rules.slice_margin and gain.high < 0
+def _told(pairs: Pairs) -> str:
+    return f"right alone on {pairs.gained} rows, wrong alone on {pairs.lost}: mid-p {pairs.p:.3g}"
 
 
 def _numbers(evidence: Evidence, gains: dict[str, Difference]) -> dict[str, float]:
-    numbers = {"rows": float(evidence.rows)} | ({} if evidence.loss is None else {"loss": evidence.loss})
+    look = evidence.look
+    numbers = {"rows": float(evidence.rows), "look": float(look.number), "alpha": look.alpha}
+    numbers |= {} if evidence.loss is None else {"loss": evidence.loss}
     for rival, gain in gains.items():
         numbers |= {f"gain_on_{rival}": gain.estimate, f"gain_on_{rival}_low": gain.low}
-    return numbers
+    return numbers | {f"mid_p_on_{rival}": pairs.p for rival, pairs in evidence.pairs.items()}

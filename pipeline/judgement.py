@@ -1,27 +1,26 @@
 """The gate at work: champion, challenger and baseline scored on the same rows, judged, and written down."""
 
+import filecmp
 from contextlib import ExitStack
 from dataclasses import dataclass
 
 import msgspec
 import numpy as np
 
-from pipeline import baseline, checks, data, evaluation, gate, training
+from pipeline import baseline, checks, data, evaluation, evidence, gate, ledger, training
 from pipeline.adapters.registry import CHALLENGER, CHAMPION, Version
-from pipeline.comparison import Difference, difference
+from pipeline.comparison import Difference
 from pipeline.config import GateRules
 from pipeline.data import Window
 from pipeline.evaluation import Scored, Subject
-from pipeline.gate import Evidence
-from pipeline.manifest import Manifest
+from pipeline.evidence import BASELINE, Evidence
+from pipeline.ledger import Look
 from pipeline.scores import Score
 from pipeline.slices import Slice
 from pipeline.tally import Group, Tally
 from pipeline.training import Record
-from pipeline.verdict import Verdict
+from pipeline.verdict import Gate, Verdict
 from pipeline.workspace import Workspace
-
-BASELINE = "baseline"
 
 
 class Judgement(msgspec.Struct, frozen=True):
@@ -38,12 +37,12 @@ class Judgement(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True)
 class _Case:
-    """Both versions ready to predict, and what they were trained on."""
+    """Both versions ready to predict, what they were trained on, and whether they are one and the same."""
 
     subjects: dict[str, Subject]
     seen: np.ndarray
     record: Record
-    golden: tuple[str, ...]
+    itself: bool
 
 
 def first_loss_key(score: str) -> str:
@@ -54,8 +53,7 @@ def first_loss_key(score: str) -> str:
 def judge(work: Workspace, run: str, challenger: Version) -> Judgement:
     """Judge a challenger; write gate.json in the run and the challenger's reference into its history."""
     champion = work.registry.aliased(work.config.name, CHAMPION)
-    window = Window(int(challenger.tag("training_end")), int(challenger.tag("gate_end")))
-    score = work.score
+    window, score = _window(challenger), work.score
     with ExitStack() as stack:
         case = _case(work, stack, champion, challenger)
         rows = data.read(work.source, work.config, window)
@@ -76,15 +74,15 @@ def judge(work: Workspace, run: str, challenger: Version) -> Judgement:
 
 def _case(work: Workspace, stack: ExitStack, champion: Version | None, challenger: Version) -> _Case:
     subject, directory = stack.enter_context(work.candidate(challenger))
-    described, record = Manifest.read(directory), training.record(directory)
+    record = training.record(directory)
     subjects = {CHALLENGER: subject, BASELINE: _baseline(work, record, subject)}
-    seen = [np.load(directory / "keys.npy", allow_pickle=False)]
+    seen, itself = [np.load(directory / "keys.npy", allow_pickle=False)], False
     if champion is not None:
+        rival = work.unpacked(champion.tag("digest")) / "model"
         subjects[CHAMPION] = stack.enter_context(work.deployed(champion.tag("digest")))
-        seen.append(np.load(work.unpacked(champion.tag("digest")) / "model/keys.npy", allow_pickle=False))
-    golden = data.frame(described.golden.rows, described.features)
-    answers = subject.predict(golden, "labels", 1).tolist()
-    return _Case(subjects, np.unique(np.concatenate(seen)), record, tuple(described.golden.differences(answers)))
+        seen.append(np.load(rival / "keys.npy", allow_pickle=False))
+        itself = filecmp.cmp(directory / "model.skops", rival / "model.skops", shallow=False)
+    return _Case(subjects, np.unique(np.concatenate(seen)), record, itself)
 
 
 def _baseline(work: Workspace, record: Record, challenger: Subject) -> Subject:
@@ -103,49 +101,43 @@ def _judgement(
     champion: Version | None,
     challenger: Version,
 ) -> Judgement:
-    rules, tallies = work.config.gate, scored.tallies
-    sums = {name: tally.matrix(days) for name, tally in tallies.items()}
-    slices = {group: _between(tallies, days, group, rules.confidence) for group in tallies[CHALLENGER].groups()}
-    told = {group: gain for group, gain in slices.items() if gain is not None}
-    evidence = _evidence(work, score, sums, told, case.golden)
-    verdict = gate.judge(evidence, rules, work.config.evaluation.minimum_rows, work.config.degradation.smallest_drop)
+    rules, tallies, look = work.config.gate, scored.tallies, _look(work, champion, challenger)
+    first_loss = work.registry.note(work.config.name, first_loss_key(work.config.evaluation.score))
+    first = None if first_loss is None else float(first_loss)
+    found = evidence.gather(scored, days, rules, look, first, case.itself)
     return Judgement(
-        verdict,
-        evidence,
+        gate.judge(found, rules, work.config.evaluation.minimum_rows, work.config.degradation.smallest_drop),
+        found,
         challenger.number,
         champion.number if champion else None,
-        {name: _value(score, total) for name, total in sums.items()},
-        [_slice(score, tallies, days, group, gain, rules) for group, gain in told.items()],
+        {name: _value(score, tally.matrix(days)) for name, tally in tallies.items()},
+        [
+            _slice(score, tallies, days, group, found.slices[name], rules)
+            for group in tallies[CHALLENGER].groups()
+            if (name := " = ".join(group)) in found.slices
+        ],
         case.record,
     )
 
 
-def _evidence(
-    work: Workspace,
-    score: Score,
-    sums: dict[str, np.ndarray],
-    slices: dict[Group, Difference],
-    golden: tuple[str, ...],
-) -> Evidence:
-    new, confidence = sums[CHALLENGER], work.config.gate.confidence
-    first_loss = work.registry.note(work.config.name, first_loss_key(work.config.evaluation.score))
-    return Evidence(
-        rows=int(new[:, 0].sum()) if len(new) else 0,
-        loss=_defined(score.loss(new.sum(axis=0))) if len(new) else None,
-        gains={
-            rival: difference(score, sums[rival], new, confidence) for rival in (CHAMPION, BASELINE) if rival in sums
-        },
-        slices={" = ".join(group): gain for group, gain in slices.items()},
-        first_loss=None if first_loss is None else float(first_loss),
-        golden=golden,
-    )
+def _look(work: Workspace, champion: Version | None, challenger: Version) -> Look:
+    """Return which look this is: the versions that were compared with the same rival are the ledger.
+
+    A promotion changes the rival, which starts anew. What was insufficient was not compared.
+    """
+    rival = champion.number if champion else BASELINE
+    compared = [
+        one
+        for one in work.registry.versions(challenger.model)
+        if one.number != challenger.number
+        and one.tags.get("against") == rival
+        and one.tags.get("gate", Gate.INSUFFICIENT) != Gate.INSUFFICIENT
+    ]
+    return ledger.look(_window(challenger), map(_window, compared), 1 - work.config.gate.confidence)
 
 
-def _between(tallies: dict[str, Tally], days: list[int], group: Group, confidence: float) -> Difference | None:
-    if CHAMPION not in tallies:
-        return None
-    old, new = (tallies[name].matrix(days, group) for name in (CHAMPION, CHALLENGER))
-    return difference(tallies[CHALLENGER].score, old, new, confidence)
+def _window(version: Version) -> Window:
+    return Window(int(version.tag("training_end")), int(version.tag("gate_end")))
 
 
 def _slice(

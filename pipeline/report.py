@@ -14,8 +14,9 @@ from pipeline.slices import Better, Slice, worst_first
 from pipeline.verdict import Gate
 
 if TYPE_CHECKING:
-    from pipeline.comparison import Difference
+    from pipeline.comparison import Difference, Pairs
     from pipeline.data import Window
+    from pipeline.ledger import Look
 
 _WIDTHS = {"wide": 720, "narrow": 360}
 _MOST_DOTS = 12
@@ -35,11 +36,10 @@ _FIRST_HEADLINES = {
 
 @dataclass(frozen=True)
 class Alarm:
-    """The day on which the detector's ``value`` passed its ``threshold``."""
+    """The day of the newest point, and how far its ``evidence`` is above 1, at which it is an alarm."""
 
     day: date
-    value: float
-    threshold: float
+    evidence: float
 
 
 @dataclass(frozen=True)
@@ -65,8 +65,10 @@ class Report:
     fingerprint: str
     """The digest of the challenger's fingerprint."""
     data_hash: str
-    confidence: float
-    """Of the one-sided bounds, such as 0.95."""
+    look: "Look"
+    """Which look at rows of this window it was."""
+    alpha: float
+    """What all looks at the same rows may spend together, such as 0.05."""
     baseline: str
     baseline_score: float | None
     baseline_gain: "Difference | None"
@@ -77,6 +79,8 @@ class Report:
     champion_score: float | None = None
     gain: "Difference | None" = None
     """On the champion."""
+    pairs: "Pairs | None" = None
+    """The rows on which one of the two is right, of a score whose rows are right or wrong."""
     history: tuple[ScoredDay, ...] = ()
     """The champions' evaluations, by day."""
     alarm: Alarm | None = None

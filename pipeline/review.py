@@ -21,7 +21,8 @@ def page(work: Workspace, run: str, judged: Judgement, challenger: Version) -> s
     return report.render(Report(
         model=config.name, owner=config.owner, at=challenger.at, run=run,
         outcome=Gate(judged.verdict.outcome), reasons=judged.verdict.reasons,
-        score_name=config.evaluation.score, better=work.score.better, confidence=config.gate.confidence,
+        score_name=config.evaluation.score, better=work.score.better,
+        look=judged.evidence.look, alpha=1 - config.gate.confidence, pairs=judged.evidence.pairs.get(CHAMPION),
         challenger=challenger.number, challenger_score=scores[CHALLENGER],
         training=Window(training_end - record.profile.days, training_end), training_rows=record.rows,
         gate=Window(training_end, gate_end), gate_rows=judged.evidence.rows,
@@ -55,6 +56,6 @@ def _alarm(work: Workspace, run: str, champion: Version, end: int) -> Alarm | No
     text = work.registry.read(run, "decision.json")
     numbers = msgspec.json.decode(text, type=Verdict).numbers if text else {}
     days = [point.day for point in work.registry.points(champion) if point.day < end]
-    if not days or "cusum" not in numbers or numbers["cusum"] <= numbers["threshold"]:
+    if not days or numbers.get("evidence", 0) <= 1:
         return None
-    return Alarm(as_date(days[-1]), numbers["cusum"], numbers["threshold"])
+    return Alarm(as_date(days[-1]), numbers["evidence"])

@@ -38,6 +38,8 @@ class Score:
     mean: bool = False
     k: int = 0
     """How many answers a ranking must hold."""
+    binary: bool = False
+    """Whether the score is the mean of rows that are right (1) or wrong (0)."""
 
     def loss(self, sums: np.ndarray) -> np.ndarray:
         """Return (...) losses of (..., m) sums: lower is better, in units of the score."""
@@ -53,6 +55,7 @@ def mean_of(
     x: Callable[[np.ndarray, np.ndarray], np.ndarray],
     better: Literal["higher", "lower"],
     k: int = 0,
+    binary: bool = False,
 ) -> Score:
     """Return the score that is the mean of x(truth, predictions) -> (n,); with ``k`` it gets (n, k) rankings."""
 
@@ -60,7 +63,7 @@ def mean_of(
         values = np.asarray(x(truth, predictions), dtype=float)
         return np.column_stack([np.ones_like(values), values, values**2])
 
-    return Score(better, rows, _mean, "ranking" if k else "labels", mean=True, k=k)
+    return Score(better, rows, _mean, "ranking" if k else "labels", mean=True, k=k, binary=binary)
 
 
 def variance_of_mean(sums: np.ndarray) -> np.ndarray:
@@ -81,8 +84,10 @@ def get(name: str, k: int = 10, own: Any = None) -> Score:
             raise ConfigError(f"evaluation.score: {name!r} is not there; expected a pipeline.scores.Score in model.py")
         return score
     return {
-        "accuracy": lambda: mean_of(lambda y, p: y == p, "higher"),
-        "top_5_accuracy": lambda: mean_of(lambda y, p: (p[:, :5] == y[:, None]).any(axis=1), "higher", k=5),
+        "accuracy": lambda: mean_of(lambda y, p: y == p, "higher", binary=True),
+        "top_5_accuracy": lambda: mean_of(
+            lambda y, p: (p[:, :5] == y[:, None]).any(axis=1), "higher", k=5, binary=True
+        ),
         "recall_at_k": lambda: mean_of(lambda y, p: _recall(y, p[:, :k]), "higher", k=k),
         "mae": lambda: mean_of(lambda y, p: abs(y - p), "lower"),
         "mape": lambda: mean_of(lambda y, p: abs(y - p) / np.maximum(abs(y), np.finfo(float).eps), "lower"),

@@ -13,14 +13,16 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from pipeline import announcement, data, delivery, detection, evaluation, fingerprint, judgement, review, training
+from pipeline import announcement, data, decision, delivery, evaluation, fingerprint, judgement, review, training
 from pipeline.adapters.registry import CHALLENGER, CHAMPION, PAUSED, Version
 from pipeline.artifact import Model
 from pipeline.data import Window
+from pipeline.decision import Inputs, Row
+from pipeline.detection import WAITING
 from pipeline.errors import Permanent
 from pipeline.evaluation import Evaluation, Subject
 from pipeline.manifest import Manifest
-from pipeline.verdict import Decision, Gate, Rollout, Verdict
+from pipeline.verdict import Decision, Gate, Rollout
 from pipeline.workspace import Workspace, commit
 
 Answer = dict[str, Any]
@@ -50,17 +52,15 @@ def evaluate(work: Workspace, at: datetime) -> Answer:
 
 
 def decide(work: Workspace, at: datetime) -> Answer:
-    """Judge the champion from the history of its score."""
+    """Judge the champion from the history of its score; the record of the verdict holds all that it was made from."""
     run = work.registry.run(work.config.name, at)
-    verdict = _decision(work, run, at)
-    work.registry.write(run, "decision.json", msgspec.json.encode(verdict).decode())
-    tags = {"verdict": verdict.outcome, "reasons": "; ".join(verdict.reasons)}
-    work.registry.record(
-        run, tags | dict.fromkeys(verdict.numbers.keys() & {detection.WAITING}, "yes"), verdict.numbers
-    )
-    if verdict.outcome != Decision.RETRAIN:
+    found = decision.of(_inputs(work, run, at), commit())
+    work.registry.write(run, decision.FILE, msgspec.json.encode(found).decode())
+    tags = {"verdict": found.outcome, "reasons": "; ".join(found.reasons)}
+    work.registry.record(run, tags | dict.fromkeys(found.numbers.keys() & {WAITING}, "yes"), found.numbers)
+    if found.outcome != Decision.RETRAIN:
         work.registry.finish(run)
-    return {"verdict": str(verdict.outcome), "announce": announcement.pending(work, run, at)}
+    return {"verdict": str(found.outcome), "announce": announcement.pending(work, run, at)}
 
 
 def train(work: Workspace, at: datetime) -> Answer:
@@ -74,14 +74,15 @@ def train(work: Workspace, at: datetime) -> Answer:
 
 
 def gate(work: Workspace, at: datetime) -> Answer:
-    """Compare challenger, champion and baseline on rows that no model has seen; a window is looked at once."""
+    """Compare challenger, champion and baseline on rows that no model has seen; its tags keep which look it was."""
     run = work.registry.run(work.config.name, at)
     challenger = _challenger(work, run)
     if "gate" not in challenger.tags:
         found = judgement.judge(work, run, challenger)
         work.registry.write(run, "report.html", review.page(work, run, found, challenger))
-        loss = found.evidence.loss
+        loss, look = found.evidence.loss, found.evidence.look
         tags = {"against": found.champion or judgement.BASELINE, "score": work.config.evaluation.score}
+        tags |= {"look": str(look.number), "alpha": f"{look.alpha:.6g}"}
         tags |= {} if loss is None else {"reference_loss": repr(loss)}
         # Last, so that a judgement that was cut short is made anew.
         tags |= {"gate": found.verdict.outcome}
@@ -137,26 +138,43 @@ def _score_champion(work: Workspace, champion: Version, at: datetime) -> Evaluat
     return evaluation.evaluate(scored.tallies[CHAMPION], scored.profiles, profile, config, since, window)
 
 
-def _decision(work: Workspace, run: str, at: datetime) -> Verdict:
-    champion, text = _champion(work, run), work.registry.read(run, "evaluation.json")
-    newest = max((one.at for one in work.registry.versions(work.config.name) if one.at < at), default=None)
+def _inputs(work: Workspace, run: str, at: datetime) -> Inputs:
+    config, registry = work.config, work.registry
+    champion, text = _champion(work, run), registry.read(run, "evaluation.json")
+    inputs = Inputs(
+        at=at, score=config.evaluation.score, rule=config.degradation.model_dump(),
+        minimum_rows=config.evaluation.minimum_rows, cooldown=config.training.cooldown,
+        retrained=max((one.at for one in registry.versions(config.name) if one.at < at), default=None),
+        paused=registry.note(config.name, PAUSED),
+    )  # fmt: skip
     if champion is None:
-        verdict = Verdict(Decision.RETRAIN, ("there is no champion yet",))
-    elif text is None:
-        raise Permanent(f"{work.config.name}: this run has not scored the champion; run `zeta evaluate` first")
-    elif not _same_score(work, champion):
-        was, now = champion.tag("score"), work.config.evaluation.score
-        verdict = Verdict(Decision.RETRAIN, (f"evaluation.score was {was} and is now {now}: a history begins anew",))
-    else:
-        found = msgspec.json.decode(text, type=Evaluation)
-        points = [point for point in work.registry.points(champion) if point.day < data.matured_end(at, work.config)]
-        gate_end = int(champion.tag("gate_end"))
-        verdict = detection.decide(
-            [point for point in points if point.day < gate_end], [point for point in points if point.day >= gate_end],
-            found, work.config.degradation, work.config.evaluation.minimum_rows,
-        )  # fmt: skip
-    cooled = detection.cool(verdict, at, newest, work.config.training.cooldown)
-    return detection.pause(cooled, work.registry.note(work.config.name, PAUSED))
+        return inputs
+    if text is None:
+        raise Permanent(f"{config.name}: this run has not scored the champion; run `zeta evaluate` first")
+    judged = msgspec.structs.replace(inputs, champion=champion.number, history_score=champion.tag("score"))
+    if not _same_score(work, champion):
+        return judged
+    end = data.matured_end(at, config)
+    reference, since = _history(work, champion, end)
+    return msgspec.structs.replace(
+        judged,
+        evaluation=decision.seen(msgspec.json.decode(text, type=Evaluation)),
+        reference=reference,
+        since=since,
+        earlier=[_history(work, one, end)[0] for one in _earlier(work, champion)],
+    )
+
+
+def _history(work: Workspace, version: Version, end: int) -> tuple[list[Row], list[Row]]:
+    points = [point for point in work.registry.points(version) if point.day < end]
+    return decision.split(points, int(version.tag("gate_end")))
+
+
+def _earlier(work: Workspace, champion: Version) -> list[Version]:
+    """Return the versions that were champion before this one, oldest first, and whose history is of the same score."""
+    known, score = work.registry.versions(champion.model), champion.tag("score")
+    deployed = [one for one in known if "digest" in one.tags and one.tags.get("score") == score]
+    return [one for one in reversed(deployed) if int(one.number) < int(champion.number)]
 
 
 def _same_score(work: Workspace, champion: Version) -> bool:

@@ -23,13 +23,15 @@ from pipeline.workspace import Workspace
 
 @dataclass(frozen=True)
 class Trial:
-    """What came of it. The scores are on ``unseen`` rows, None when they hold none or the score is not defined."""
+    """What came of it. The scores are on ``unseen`` rows, as is the variance of one row's
+    loss; None when they hold none or it is not defined."""
 
     manifest: Manifest
     record: Record
     unseen: int
     score: float | None
     baseline: float | None
+    row_variance: float | None
     better: Better
 
 
@@ -83,10 +85,18 @@ def _scored(work: Workspace, model: Model, record: Record, rows: Sample, unseen:
     seen = np.unique(rows.frame[KEY].to_numpy(np.uint64))
     score = work.score
     batches = [unseen.frame] if unseen.labelled else []
-    scored = evaluation.score_rows(batches, subjects, score, work.config, seen)
+    scored = evaluation.score_rows(batches, subjects, score, work.config, seen, "model")
     rows_scored = sum(profile.rows for profile in scored.profiles.values())
     values = {name: _value(tally) for name, tally in scored.tallies.items()}
-    return Trial(model.manifest, record, rows_scored, values["model"], values["baseline"], score.better)
+    variance = _row_variance(scored.tallies["model"])
+    return Trial(model.manifest, record, rows_scored, values["model"], values["baseline"], variance, score.better)
+
+
+def _row_variance(tally: Tally) -> float | None:
+    if not (days := tally.days()):
+        return None
+    point = tally.point(days, len(days))
+    return point.variance * point.rows if np.isfinite(point.variance) else None
 
 
 def _value(tally: Tally) -> float | None:

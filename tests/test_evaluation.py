@@ -223,3 +223,23 @@ def test_a_point_is_shown_in_units_of_the_score(name, score, low, high, referenc
     assert shown(scores.get(name), point(100, 0.2, variance=0.0025), 0.1) == pytest.approx(
         {"score": score, "score_low": low, "score_high": high, "reference": reference}, abs=1e-3
     )
+
+
+def test_under_a_binary_score_the_rows_are_paired_with_each_rival(config):
+    [frame] = tidy(config, listings(100, 3, 50))
+
+    def wrong_on_app(frame, output, k):
+        return np.where(frame["channel"] == "app", "?", tell(frame, output, k))
+
+    subjects = {
+        "champion": Subject(FEATURES | {"channel": "string"}, wrong_on_app),
+        "baseline": Subject(FEATURES, tell),
+        "challenger": Subject(FEATURES, tell),
+    }
+    score = scores.get("accuracy")
+    scored = score_rows([frame[:70], frame[70:]], subjects, score, config, NOBODY, "challenger")
+    gained = (tell(frame, "", 0) == frame["category"]) & (frame["channel"] == "app")
+    days = [gained[frame["zeta_day"] == day].sum() for day in (100, 101, 102)]
+    assert scored.pairs["champion"].matrix([100, 101, 102]).tolist() == [[count, 0] for count in days]
+    assert scored.pairs["baseline"].matrix([100, 101, 102]).sum() == 0
+    assert score_rows([frame], subjects, scores.get("micro_f1"), config, NOBODY, "challenger").pairs == {}

@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 
 from pipeline import scores
-from pipeline.comparison import Difference, difference
+from pipeline.comparison import Difference, Pairs, difference
 from pipeline.config import GateRules
-from pipeline.gate import FEWEST_SLICE_ROWS, Evidence, is_worse, judge
+from pipeline.evidence import FEWEST_SLICE_ROWS, Evidence
+from pipeline.gate import is_worse, judge
+from pipeline.ledger import Look
 from pipeline.verdict import Gate
 
 RULES = GateRules(baseline="most_frequent", slice_margin=0.02, baseline_margin=0.01)
@@ -19,6 +21,7 @@ def gain(estimate, half=0.01, rows=2000):
 EVIDENCE = Evidence(
     rows=2000,
     loss=0.15,
+    look=Look(1, 0.03),
     gains={"champion": gain(0.05), "baseline": gain(0.3)},
     slices={"channel = app": gain(0.04), "channel = web": gain(0.06)},
     first_loss=0.15,
@@ -67,13 +70,17 @@ def test_a_chain_of_small_losses_since_the_first_deployment_is_said(loss, outcom
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        (with_gain("champion", gain(0.005)), "better than the champion: difference +0.005, 95% sure of only"),
+        (with_gain("champion", gain(0.005)), "better than the champion: difference +0.005, 97% sure of only"),
         (with_gain("champion", gain(-0.05)), "not shown to be better than the champion: difference -0.050"),
         (with_gain("champion", gain(0.01)), "needed above 0.000 (2000 rows, 28 days)"),
         (with_gain("baseline", gain(0.015)), "not shown to be better than the baseline: difference +0.015"),
         (with_gain("baseline", gain(-0.3)), "not shown to be better than the baseline: difference -0.300"),
         ({"slices": {"channel = app": gain(-0.05)}}, "slice channel = app: worse by 0.050 on 2000 rows, at most 0.020"),
-        ({"golden": ("golden row 3 is answered 'a', at training it was 'b'",)}, "when trained: golden row 3"),
+        ({"itself": True}, "it is the champion itself"),
+        ({"itself": True, "rows": 0}, "it is the champion itself"),
+        ({"pairs": {"champion": Pairs(12, 9)}}, "champion: difference +0.050, 97% sure of only +0.040, needed above"),
+        ({"pairs": {"champion": Pairs(0, 0)}}, "right alone on 0 rows, wrong alone on 0: mid-p 0.5, needed at most"),
+        ({"pairs": {"baseline": Pairs(9, 40)}}, "not shown to be better than the baseline"),
         (with_gain("champion", gain(float("nan"))), "not shown to be better than the champion"),
         (with_gain("champion", Difference(0.3, -np.inf, np.inf, 28, 2000)), "not shown to be better than the champion"),
     ],
@@ -87,10 +94,23 @@ def test_a_challenger_that_falls_short_is_rejected_with_the_reason(changes, word
 
 
 def test_every_reason_against_a_challenger_is_said():
-    changes = {"golden": ("a", "b"), "slices": {"x = 1": gain(-0.1), "x = 2": gain(-0.1)}}
-    verdict = judged(gains={"champion": gain(0.0), "baseline": gain(0.0)}, **changes)
+    slices = {"x = 1": gain(-0.1), "x = 2": gain(-0.1)}
+    verdict = judged(gains={"champion": gain(0.0), "baseline": gain(0.0)}, slices=slices)
     assert verdict.outcome == Gate.REJECT
-    assert len(verdict.reasons) == 6
+    assert len(verdict.reasons) == 4
+
+
+def test_whoever_looks_again_is_told_why_it_must_be_surer():
+    verdict = judged(**with_gain("champion", gain(0.005)), look=Look(3, 0.003))
+    assert "99.7% sure of only" in verdict.reasons[0]
+    assert verdict.reasons[1] == "look 3 at rows of this window, which is why it must be 99.7% sure"
+    assert (verdict.numbers["look"], verdict.numbers["alpha"]) == (3, 0.003)
+
+
+def test_rows_that_were_gained_for_every_one_lost_are_needed_beside_the_bound():
+    verdict = judged(pairs={"champion": Pairs(110, 70), "baseline": Pairs(600, 10)})
+    assert verdict.outcome == Gate.PROMOTE
+    assert verdict.numbers["mid_p_on_champion"] == pytest.approx(0.0015, abs=0.0002)
 
 
 @pytest.mark.parametrize(

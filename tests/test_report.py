@@ -8,8 +8,9 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from pipeline.charts import ScoredDay
-from pipeline.comparison import Difference
+from pipeline.comparison import Difference, Pairs
 from pipeline.data import Window
+from pipeline.ledger import Look
 from pipeline.report import Alarm, Report, render
 from pipeline.slices import Slice
 from pipeline.verdict import Gate
@@ -32,7 +33,8 @@ REPORT = Report(
     gate_rows=4210,
     fingerprint="9f86d081",
     data_hash="60303ae2",
-    confidence=0.95,
+    look=Look(2, 0.0076),
+    alpha=0.05,
     baseline="most_frequent",
     baseline_score=0.212,
     baseline_gain=Difference(0.541, 0.522, 0.56, 28, 4210),
@@ -41,10 +43,11 @@ REPORT = Report(
     champion="4",
     champion_score=0.714,
     gain=Difference(0.039, 0.021, 0.057, 28, 4210),
+    pairs=Pairs(310, 148),
     history=tuple(
         ScoredDay(FIRST_DAY + timedelta(day), 0.7, 0.68, 0.72, 0.735, "3" if day < 10 else "4") for day in range(20)
     ),
-    alarm=Alarm(FIRST_DAY + timedelta(8), 12.3, 9.8),
+    alarm=Alarm(FIRST_DAY + timedelta(8), 1.3),
     slices=(Slice("site", "ニコニコ動画", 0.5, 0.7, 300), Slice("site", "netflix", 0.6, 0.55, 1200, outside=True)),
     seeds={0: 0.751, 1: 0.753, 2: 0.758},
     kept_seed=1,
@@ -105,9 +108,11 @@ def test_the_verdict_and_its_reason_come_before_everything_else(page):
 @pytest.mark.parametrize(
     "text",
     [
-        "Alarm on 2026-01-09: the detector stood at 12.3, its threshold is 9.8.",
-        "its lower bound (95 %) must be above 0.",
-        "A slice may lose 0.020 at most.",
+        "Alarm on 2026-01-09: the evidence stood at 1.3, where 1 is an alarm.",
+        "its lower bound (99.24 %) must be above 0.",
+        "Right alone on 310 rows, wrong alone on 148: mid-p 1.1e-14, at most 0.0076 is needed.",
+        "Look number 2 at rows of this window against this champion: it may err by 0.76 %, all of them by 5 %",
+        "A slice may lose 0.020 at most; more refuses the challenger unless it can be chance, of which all slices",
         "most_frequent",
         "2026-02-02..2026-03-01, 4,210 rows",
         "81,234 rows",

@@ -9,6 +9,7 @@ import pytest
 from pipeline.charts import ScoredDay
 from pipeline.comparison import Difference
 from pipeline.data import Window
+from pipeline.ledger import Look
 from pipeline.report import Alarm, Report, render
 from pipeline.slices import Slice
 from pipeline.verdict import Gate
@@ -31,7 +32,8 @@ REPORT = Report(
     gate_rows=4210,
     fingerprint="9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
     data_hash="60303ae22b998861bce3b28f33eec1be758a213c86c93c076dbe9f558c11c752",
-    confidence=0.95,
+    look=Look(2, 0.0076),
+    alpha=0.05,
     baseline="most_frequent",
     baseline_score=0.212,
     baseline_gain=Difference(0.19, 0.17, 0.21, 28, 4210),
@@ -44,7 +46,7 @@ REPORT = Report(
         ScoredDay(FIRST_DAY + timedelta(day), 0.58 - day / 300, 0.56 - day / 300, 0.6 - day / 300, 0.585, "4")
         for day in range(60)
     ),
-    alarm=Alarm(FIRST_DAY + timedelta(40), 12.3, 9.8),
+    alarm=Alarm(FIRST_DAY + timedelta(40), 1.3),
     slices=(
         Slice("site", "とても長い名前の配信サイトですから途中で切らなければなりません", 0.5, 0.4, 300, outside=True),
         Slice("site", "an_identifier_without_any_place_to_break_it_" * 3, 0.5, 0.52, 12345),
