@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from pipeline import alert, settings, workspace
+from pipeline import alert, decision, settings, workspace
 from pipeline.adapters import notifier
 from pipeline.adapters.registry import CHALLENGER, CHAMPION, Registry, Version
 from pipeline.alert import Outcome
@@ -130,7 +130,7 @@ def _outcome(work: Workspace, run: str, at: datetime, failed: str | None, error:
     found = _decoded(read(run, "evaluation.json"), Evaluation)
     judged = _decoded(read(run, "gate.json"), Judgement)
     rolled = _decoded(read(run, "rollout.json"), Verdict)
-    decided = _decoded(read(run, "decision.json"), Verdict)
+    decided = _decoded(read(run, decision.FILE), Verdict)
     last = rolled or (judged.verdict if judged else None) or decided
     champion = work.registry.aliased(config.name, CHAMPION)
     gain = judged.evidence.gains.get(CHAMPION) if judged else None

@@ -1,7 +1,7 @@
 """The simple baseline: what a model has to beat to be worth its cost."""
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from types import ModuleType
 from typing import TYPE_CHECKING
 
@@ -9,6 +9,8 @@ import msgspec
 import numpy as np
 
 from pipeline.errors import ConfigError
+from pipeline.evaluation import Subject
+from pipeline.manifest import Kind
 from pipeline.scores import SEPARATOR
 
 if TYPE_CHECKING:
@@ -39,6 +41,16 @@ def fit(kind: str, task: str, labels: np.ndarray, k: int) -> Baseline:
         frequent = sorted(label for label, count in counts.items() if count > len(labels) / 2)
         return Baseline(SEPARATOR.join(frequent or ranking[:1]), ranking)
     return Baseline(ranking[0], ranking)
+
+
+def subject(kind: str, own: ModuleType, fitted: Baseline, features: Mapping[str, Kind]) -> Subject:
+    """Return the baseline called ``kind`` as something that predicts: a model's own rule, or what was fitted.
+
+    Raises ConfigError when the model's code has no such rule.
+    """
+    if kind.startswith("model."):
+        return Subject(features, rule(kind, own))
+    return Subject(features, lambda frame, output, k: fitted.predict(len(frame), output))
 
 
 def rule(kind: str, own: ModuleType) -> Callable[["DataFrame", str, int], np.ndarray]:

@@ -3,7 +3,8 @@
 *Fast*: Page's CUSUM (Biometrika 1954), S_i = max(0, S_(i-1) + x_i - m - d/2), with m the mean of the reference and d
 the smallest drop. Its threshold is simulated: the level that the highest S of a year of unchanged points exceeds with
 the configured probability, averaged over what is known of their noise (``noise.weights``). The simulated champions
-estimate m from as many points as the real one, so that the error of m is paid for.
+estimate m from as many points as the real one, so that the error of m is paid for. *Collapse* is the same for a
+larger drop.
 
 *Guarantee*: a Shiryaev-Roberts e-detector (Shin, Ramdas & Rinaldo, NEJSDS 2023), M_i = (M_(i-1) + 1) e_i, with
 e_i = exp(l (x_i - m - d/2) - l^2 v / 2), l = d / (2 v). As long as the loss has not risen by more than d/2, M exceeds

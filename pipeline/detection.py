@@ -57,7 +57,7 @@ class State:
 def state(
     reference: Sequence[Point], points: Sequence[Point], rule: Degradation, earlier: Iterable[Sequence[Point]] = ()
 ) -> State:
-    """Run both detectors over ``points`` (oldest first) against at least three ``reference`` points.
+    """Run the detectors over ``points`` (oldest first) against at least three ``reference`` points.
 
     ``earlier`` holds the histories of earlier champions: what was noise to them is noise to this one.
     """

@@ -75,7 +75,8 @@ def judge(work: Workspace, run: str, challenger: Version) -> Judgement:
 def _case(work: Workspace, stack: ExitStack, champion: Version | None, challenger: Version) -> _Case:
     subject, directory = stack.enter_context(work.candidate(challenger))
     record = training.record(directory)
-    subjects = {CHALLENGER: subject, BASELINE: _baseline(work, record, subject)}
+    simple = baseline.subject(work.config.gate.baseline, work.own, record.baseline, subject.features)
+    subjects = {CHALLENGER: subject, BASELINE: simple}
     seen, itself = [np.load(directory / "keys.npy", allow_pickle=False)], False
     if champion is not None:
         rival = work.unpacked(champion.tag("digest")) / "model"
@@ -83,13 +84,6 @@ def _case(work: Workspace, stack: ExitStack, champion: Version | None, challenge
         seen.append(np.load(rival / "keys.npy", allow_pickle=False))
         itself = filecmp.cmp(directory / "model.skops", rival / "model.skops", shallow=False)
     return _Case(subjects, np.unique(np.concatenate(seen)), record, itself)
-
-
-def _baseline(work: Workspace, record: Record, challenger: Subject) -> Subject:
-    kind = work.config.gate.baseline
-    if kind.startswith("model."):
-        return Subject(challenger.features, baseline.rule(kind, work.own))
-    return Subject(challenger.features, lambda frame, output, k: record.baseline.predict(len(frame), output))
 
 
 def _judgement(

@@ -2,7 +2,7 @@
 
 import msgspec
 
-from pipeline import report
+from pipeline import decision, report
 from pipeline.adapters.registry import CHALLENGER, CHAMPION, Version
 from pipeline.charts import ScoredDay
 from pipeline.data import Window, as_date
@@ -53,7 +53,7 @@ def _history(work: Workspace, champion: Version, end: int) -> tuple[ScoredDay, .
 
 
 def _alarm(work: Workspace, run: str, champion: Version, end: int) -> Alarm | None:
-    text = work.registry.read(run, "decision.json")
+    text = work.registry.read(run, decision.FILE)
     numbers = msgspec.json.decode(text, type=Verdict).numbers if text else {}
     days = [point.day for point in work.registry.points(champion) if point.day < end]
     if not days or numbers.get("evidence", 0) <= 1:

@@ -23,8 +23,8 @@ from pipeline.workspace import Workspace
 
 @dataclass(frozen=True)
 class Trial:
-    """What came of it. The scores are on ``unseen`` rows, as is the variance of one row's
-    loss; None when they hold none or it is not defined."""
+    """What came of it. The scores and the variance of one row's loss are of ``unseen`` rows: None when there are none,
+    or when they do not define it."""
 
     manifest: Manifest
     record: Record
@@ -79,9 +79,9 @@ def _stored(work: Workspace, rows: Sample, unseen: Sample) -> tuple[Model, Recor
 
 
 def _scored(work: Workspace, model: Model, record: Record, rows: Sample, unseen: Sample) -> Trial:
-    features, own = model.manifest.features, own_baseline(work)
-    simple = own or (lambda frame, output, k: record.baseline.predict(len(frame), output))
-    subjects = {"model": Subject(features, model.answer), "baseline": Subject(features, simple)}
+    features = model.manifest.features
+    simple = baseline.subject(work.config.gate.baseline, work.own, record.baseline, features)
+    subjects = {"model": Subject(features, model.answer), "baseline": simple}
     seen = np.unique(rows.frame[KEY].to_numpy(np.uint64))
     score = work.score
     batches = [unseen.frame] if unseen.labelled else []

@@ -74,6 +74,15 @@ def tracking_uri(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         server.wait()
 
 
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory: pytest.TempPathFactory, tracking_uri: str) -> Iterator[tuple[Installation, str]]:
+    """An installation, and its toy that was released and then kept on a morning on which the score held."""
+    with installations.opened(tmp_path_factory.mktemp("kept"), tracking_uri) as made:
+        name = made.toy(alerts=[])
+        installations.run(name, installations.BOOTSTRAP, installations.KEEP)
+        yield made, name
+
+
 @pytest.fixture
 def installation(tmp_path: Path, tracking_uri: str) -> Iterator[Installation]:
     """An installation without models, which this process uses."""

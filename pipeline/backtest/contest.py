@@ -7,7 +7,6 @@ import numpy as np
 from pipeline import baseline, checks, data, evaluation, evidence, gate, ledger
 from pipeline.backtest.fit import Fitted
 from pipeline.data import Window
-from pipeline.evaluation import Subject
 from pipeline.evidence import BASELINE, CHALLENGER, CHAMPION
 from pipeline.scores import Score
 from pipeline.tally import Point
@@ -32,7 +31,9 @@ def judge(
     ``looks``: the windows of earlier comparisons with its rival; ``first``: the loss of the first version deployed.
     """
     config, window, profile = work.config, challenger.windows.gate, challenger.record.profile
-    subjects = {CHALLENGER: challenger.subject, BASELINE: _baseline(work, challenger)}
+    features = challenger.subject.features
+    simple = baseline.subject(config.gate.baseline, work.own, challenger.record.baseline, features)
+    subjects = {CHALLENGER: challenger.subject, BASELINE: simple}
     seen = challenger.seen
     if champion is not None:
         subjects[CHAMPION] = champion.subject
@@ -46,10 +47,3 @@ def judge(
     verdict = gate.judge(told, config.gate, config.evaluation.minimum_rows, config.degradation.smallest_drop)
     found = evaluation.evaluate(tally, scored.profiles, profile, config, window.first, window)
     return Judged(verdict, told.loss, found.points if told.loss is not None else [])
-
-
-def _baseline(work: Workspace, challenger: Fitted) -> Subject:
-    kind, features = work.config.gate.baseline, challenger.subject.features
-    if kind.startswith("model."):
-        return Subject(features, baseline.rule(kind, work.own))
-    return Subject(features, lambda frame, output, k: challenger.record.baseline.predict(len(frame), output))

@@ -2,18 +2,9 @@
 
 import pytest
 
-from tests.installation import BOOTSTRAP, KEEP, at, opened, run
+from tests.installation import BOOTSTRAP, at
 
 WAIT_MS = 60_000
-
-
-@pytest.fixture(scope="module")
-def kept(tmp_path_factory, tracking_uri):
-    """An installation, and its model that was released and then kept."""
-    with opened(tmp_path_factory.mktemp("ui"), tracking_uri) as made:
-        name = made.toy(alerts=[])
-        run(name, BOOTSTRAP, KEEP)
-        yield made, name
 
 
 @pytest.fixture
