@@ -7,6 +7,7 @@ Format: https://github.com/opencontainers/distribution-spec (v1.1).
 import functools
 import json
 import tarfile
+import time
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -24,6 +25,7 @@ BASE = "zeta-base"
 _INDEX = "application/vnd.oci.image.index.v1+json"
 _EMPTY = "application/vnd.oci.empty.v1+json"
 _AT_ONCE = 4
+_PAUSES = (0.05, 0.2, 0.8)
 _ACCEPT = {"Accept": ", ".join((image.MANIFEST, base.DOCKER, _INDEX))}
 
 Build = Callable[["Remote", Mapping[str, Path]], Digest]
@@ -190,8 +192,16 @@ class Remote:
             self._registry.request("PUT", place, {201}, kind, content, {"digest": blob.digest})
 
     def _put_manifest(self, name: str, tag: str, media_type: str, data: bytes) -> Mapping[str, str]:
-        kind = {"Content-Type": media_type}
-        return self._registry.request("PUT", f"{name}/manifests/{tag}", {201}, kind, data).headers
+        ask = functools.partial(
+            self._registry.request, "PUT", f"{name}/manifests/{tag}", headers={"Content-Type": media_type}, body=data
+        )
+        # A registry that keeps files knows no blob while another process pushes the same one.
+        for pause in _PAUSES:
+            answer = ask(expected={201, 400, 404})
+            if answer.status_code == 201:
+                return answer.headers
+            time.sleep(pause)
+        return ask(expected={201}).headers
 
     def _refer(self, name: str, subject: Digest, entry: Mapping[str, str | int]) -> None:
         """Name a referrer where a registry without their API has them: in an index tagged like the subject's digest."""

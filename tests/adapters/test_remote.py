@@ -218,6 +218,29 @@ def test_a_process_killed_in_a_push_leaves_no_tag_and_a_rerun_completes_it(regis
     assert push(registry, name, base, inputs) == expected
 
 
+def test_a_blob_that_another_process_is_pushing_is_waited_for(inputs, tmp_path, monkeypatch):
+    """The registry's own fault: a blob is unknown to it between emptying the file that names it and writing it."""
+    with running(tmp_path / "registry") as address:
+        base, images, asked = based(address, tmp_path / "application"), remote(address, "busy"), []
+        request = images._registry.request
+
+        def disturbed(method, path, expected, *more, **named):
+            if method != "PUT" or "manifests" not in path:
+                return request(method, path, expected, *more, **named)
+            links = list((tmp_path / "registry").rglob("busy/_layers/*/*/link"))
+            written = links[0].read_bytes()
+            if not asked:
+                links[0].write_bytes(b"")
+            answer = request(method, path, expected, *more, **named)
+            links[0].write_bytes(written)
+            asked.append(answer.status_code)
+            return answer
+
+        monkeypatch.setattr(images._registry, "request", disturbed)
+        assert images.append_model(base, inputs, LABELS, "busy:1") == remote(address).find("busy:1")
+        assert asked == [400, 201]
+
+
 def test_processes_that_push_at_once_all_succeed(registry, base, whole):
     expected, inputs, _ = whole
     target = functools.partial(push, registry, "company", base, inputs)
