@@ -133,29 +133,31 @@ class Registry(Runs):
         with calls():
             self.client.set_registered_model_tag(model, f"zeta.{key}", value or "")
 
-    # The history of a version's score: the metrics of its monitor run, with the day as step
+    # The history of a version's score, or of another series: the metrics of its monitor run, with the day as step
 
-    def points(self, version: Version) -> list[Point]:
-        """Return the history of a version's score, oldest first."""
+    def points(self, version: Version, series: str = "") -> list[Point]:
+        """Return the history of a version's score, or of the series that stands before its metrics; oldest first."""
         run_id = self.monitor(version)
         columns: dict[int, dict[str, float]] = {}
         with calls():
             for key in _POINT:
-                for metric in self.client.get_metric_history(run_id, key):
+                for metric in self.client.get_metric_history(run_id, series + key):
                     columns.setdefault(metric.step, {})[key] = metric.value
         return [
             Point(day, int(held["days"]), int(held["rows"]), held["loss"], held["variance"])
             for day, held in sorted(columns.items())
         ]
 
-    def add_points(self, version: Version, points: Sequence[Point], shown: Sequence[Mapping[str, float]]) -> None:
+    def add_points(
+        self, version: Version, points: Sequence[Point], shown: Sequence[Mapping[str, float]], series: str = ""
+    ) -> None:
         """Append points; ``shown`` are further metrics a point for the chart. Days that are there stay as they are."""
         from mlflow.entities import Metric
 
         run_id = self.monitor(version)
-        known = {point.day for point in self.points(version)}
+        known = {point.day for point in self.points(version, series)}
         fresh = [
-            (point.day, {key: float(getattr(point, key)) for key in _POINT} | dict(extra))
+            (point.day, {series + key: float(getattr(point, key)) for key in _POINT} | dict(extra))
             for point, extra in zip(points, shown, strict=True)
             if point.day not in known
         ]

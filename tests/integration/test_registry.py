@@ -106,6 +106,13 @@ def test_a_point_of_the_history_is_written_once(registry, name, directory):
     assert registry.points(version) == points([10, 12, 13])
 
 
+def test_a_version_has_several_series_of_points(registry, name, directory):
+    version = registry.register(name, directory, registry.run(name, AT), TAGS)
+    registry.add_points(version, points([10]), [{}])
+    registry.add_points(version, points([10, 11]), [{}, {}], "control_")
+    assert (registry.points(version), registry.points(version, "control_")) == (points([10]), points([10, 11]))
+
+
 def test_a_long_history_is_kept_whole_and_shown_as_the_score_by_day(registry, name, directory):
     version = registry.register(name, directory, registry.run(name, AT), TAGS)
     days = range(20_000, 20_400)
