@@ -2,9 +2,10 @@
 
 import math
 
+from pipeline import cause
 from pipeline.comparison import Difference, Pairs
 from pipeline.config import GateRules
-from pipeline.evidence import BASELINE, FEWEST_SLICE_ROWS, Evidence
+from pipeline.evidence import BASELINE, CHAMPION, FEWEST_SLICE_ROWS, Evidence
 from pipeline.verdict import Gate, Verdict
 
 
@@ -25,9 +26,10 @@ def judge(evidence: Evidence, rules: GateRules, minimum_rows: int, smallest_drop
     if math.isnan(loss) or len(gains) < len(evidence.gains) or BASELINE not in gains:
         reason = "the score cannot be compared on the gate's rows: it is not defined there, or they are of one day"
         return Verdict(Gate.INSUFFICIENT, (reason,), numbers)
+    why = _cause(evidence, gains, smallest_drop)
     if against := _against(evidence, gains, rules):
-        return Verdict(Gate.REJECT, against, numbers)
-    found = tuple(
+        return Verdict(Gate.REJECT, (*why, *against), numbers)
+    found = why + tuple(
         f"better than the {rival} by {gain.estimate:.3f} (at least {gain.low:.3f}) on {gain.rows} rows"
         for rival, gain in gains.items()
     )
@@ -63,6 +65,12 @@ def _against(evidence: Evidence, gains: dict[str, Difference], rules: GateRules)
                 f"at most {rules.slice_margin:.3f} is allowed"
             )
     return tuple(reasons)
+
+
+def _cause(evidence: Evidence, gains: dict[str, Difference], smallest_drop: float) -> tuple[str, ...]:
+    if evidence.rise is None or CHAMPION not in gains:
+        return ()
+    return (cause.told(evidence.rise, gains[CHAMPION], smallest_drop),)
 
 
 def _told(pairs: Pairs) -> str:

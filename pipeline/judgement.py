@@ -1,23 +1,24 @@
 """The gate at work: champion, challenger and baseline scored on the same rows, judged, and written down."""
 
 import filecmp
+import math
 from contextlib import ExitStack
 from dataclasses import dataclass
 
 import msgspec
 import numpy as np
 
-from pipeline import baseline, checks, data, evaluation, evidence, gate, ledger, training
+from pipeline import baseline, data, evaluation, gate, hearing, ledger, training
 from pipeline.adapters.registry import CHALLENGER, CHAMPION, Version
 from pipeline.comparison import Difference
 from pipeline.config import GateRules
 from pipeline.data import Window
 from pipeline.evaluation import Scored, Subject
-from pipeline.evidence import BASELINE, Evidence
+from pipeline.evidence import BASELINE, Evidence, Frozen
+from pipeline.hearing import Hearing
 from pipeline.ledger import Look
-from pipeline.scores import Score
 from pipeline.slices import Slice
-from pipeline.tally import Group, Tally
+from pipeline.tally import ALL, Group, Tally
 from pipeline.training import Record
 from pipeline.verdict import Gate, Verdict
 from pipeline.workspace import Workspace
@@ -58,14 +59,12 @@ def judge(work: Workspace, run: str, challenger: Version) -> Judgement:
         case = _case(work, stack, champion, challenger)
         rows = data.read(work.source, work.config, window)
         scored = evaluation.score_rows(rows, case.subjects, score, work.config, case.seen, CHALLENGER)
-    bad = checks.bad_days(scored.profiles, case.record.profile, work.config)
-    days = [day for day in scored.tallies[CHALLENGER].days() if day not in bad]
-    found = _judgement(work, score, scored, days, case, champion, challenger)
-    if found.evidence.loss is not None:
-        tally, profile = scored.tallies[CHALLENGER], case.record.profile
-        points = evaluation.evaluate(tally, scored.profiles, profile, work.config, window.first, window).points
-        marks = [evaluation.shown(score, point, found.evidence.loss) for point in points]
-        work.registry.add_points(challenger, points, marks)
+    look, frozen = _look(work, champion, challenger), _frozen(work, champion)
+    heard = hearing.hold(scored, case.record.profile, window, work.config, look, frozen, case.itself)
+    found = _judgement(work, scored, heard, case, champion, challenger)
+    if heard.evidence.loss is not None:
+        marks = [evaluation.shown(score, point, heard.evidence.loss) for point in heard.points]
+        work.registry.add_points(challenger, heard.points, marks)
     work.registry.write(run, "gate.json", msgspec.json.encode(found).decode())
     numbers = {f"gate_{key}": value for key, value in found.verdict.numbers.items()}
     work.registry.record(run, {"gate_reasons": "; ".join(found.verdict.reasons)}, numbers)
@@ -87,30 +86,30 @@ def _case(work: Workspace, stack: ExitStack, champion: Version | None, challenge
 
 
 def _judgement(
-    work: Workspace,
-    score: Score,
-    scored: Scored,
-    days: list[int],
-    case: _Case,
-    champion: Version | None,
-    challenger: Version,
+    work: Workspace, scored: Scored, heard: Hearing, case: _Case, champion: Version | None, challenger: Version
 ) -> Judgement:
-    rules, tallies, look = work.config.gate, scored.tallies, _look(work, champion, challenger)
-    first_loss = work.registry.note(work.config.name, first_loss_key(work.config.evaluation.score))
-    first = None if first_loss is None else float(first_loss)
-    found = evidence.gather(scored, days, rules, look, first, case.itself)
+    tallies, slices = scored.tallies, heard.evidence.slices
     return Judgement(
-        gate.judge(found, rules, work.config.evaluation.minimum_rows, work.config.degradation.smallest_drop),
-        found,
+        heard.verdict,
+        heard.evidence,
         challenger.number,
         champion.number if champion else None,
-        {name: _value(score, tally.matrix(days)) for name, tally in tallies.items()},
+        {name: _value(tally, heard.days, ALL) for name, tally in tallies.items()},
         [
-            _slice(score, tallies, days, group, found.slices[name], rules)
+            _slice(tallies, heard.days, group, slices[name], work.config.gate)
             for group in tallies[CHALLENGER].groups()
-            if (name := " = ".join(group)) in found.slices
+            if (name := " = ".join(group)) in slices
         ],
         case.record,
+    )
+
+
+def _frozen(work: Workspace, champion: Version | None) -> Frozen:
+    name = work.config.evaluation.score
+    first = work.registry.note(work.config.name, first_loss_key(name))
+    same = champion is not None and champion.tag("score") == name
+    return Frozen(
+        None if first is None else float(first), float(champion.tag("reference_loss")) if champion and same else None
     )
 
 
@@ -134,16 +133,12 @@ def _window(version: Version) -> Window:
     return Window(int(version.tag("training_end")), int(version.tag("gate_end")))
 
 
-def _slice(
-    score: Score, tallies: dict[str, Tally], days: list[int], group: Group, gain: Difference, rules: GateRules
-) -> Slice:
-    old, new = (_value(score, tallies[name].matrix(days, group)) for name in (CHAMPION, CHALLENGER))
+def _slice(tallies: dict[str, Tally], days: list[int], group: Group, gain: Difference, rules: GateRules) -> Slice:
+    old, new = (_value(tallies[name], days, group) for name in (CHAMPION, CHALLENGER))
     return Slice(*group, old, new, gain.rows, gate.is_worse(gain, rules))
 
 
-def _value(score: Score, sums: np.ndarray) -> float | None:
-    return _defined(score.value(sums.sum(axis=0))) if sums.size and sums[:, 0].sum() else None
-
-
-def _defined(value: np.ndarray) -> float | None:
-    return None if np.isnan(value) else float(value)
+def _value(tally: Tally, days: list[int], group: Group) -> float | None:
+    sums = tally.matrix(days, group).sum(axis=0)
+    value = float(tally.score.value(sums)) if sums[0] else math.nan
+    return None if math.isnan(value) else value

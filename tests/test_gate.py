@@ -48,6 +48,25 @@ def test_a_better_challenger_is_promoted_with_by_how_much():
     assert verdict.numbers["gain_on_champion_low"] == pytest.approx(0.04)
 
 
+@pytest.mark.parametrize(
+    ("rise", "found", "words"),
+    [
+        (
+            0.03,
+            gain(0.028),
+            "the champion is stale: the champion's loss changed by +0.030 since its deployment, and on ",
+        ),
+        (0.03, gain(0.0), "the data got harder: the champion's loss changed by +0.030"),
+        (0.03, gain(0.0, half=0.03), "whether the champion is stale or the data got harder is open"),
+        (0.005, gain(0.0), "whether the champion is stale or the data got harder is open"),
+    ],
+)
+def test_the_verdict_says_whether_the_champion_is_stale_or_the_data_got_harder(rise, found, words):
+    verdict = judged(rise=rise, **with_gain("champion", found))
+    assert verdict.reasons[0].startswith(words)
+    assert len([reason for reason in verdict.reasons if "since its deployment" in reason]) == 1
+
+
 def test_the_first_version_has_no_champion_to_beat_and_no_reference_to_recover():
     verdict = judged(gains={"baseline": gain(0.3)}, slices={}, first_loss=None)
     assert verdict.outcome == Gate.PROMOTE

@@ -18,6 +18,8 @@ from pipeline.decision import Inputs, Row
 from pipeline.detection import WAITING
 from pipeline.errors import DataError
 from pipeline.evaluation import Evaluation, Scored
+from pipeline.evidence import Frozen
+from pipeline.hearing import Hearing
 from pipeline.tally import Point
 from pipeline.verdict import Decision, Gate
 from pipeline.workspace import Workspace
@@ -25,10 +27,11 @@ from pipeline.workspace import Workspace
 
 @dataclass(frozen=True)
 class Champion:
-    """A version in production: the history of its score, and its scores on all rows until the span's end."""
+    """A version in production: its loss at deployment, its history, and its scores on all rows until the span's end."""
 
     number: str
     fitted: Fitted
+    loss: float | None
     history: list[Point]
     scored: Scored
 
@@ -124,7 +127,8 @@ class Walk:
             return msgspec.structs.replace(told, failed=str(error))
         self.costs.append(challenger.cost)
         self._retrained, number = told.at, str(len(self.costs))
-        judged = contest.judge(self._work, self._score, challenger, champion, self._looks, self._first_loss)
+        frozen = Frozen(self._first_loss, self.champion.loss if self.champion else None)
+        judged = contest.judge(self._work, self._score, challenger, champion, self._looks, frozen)
         outcome = Gate(judged.verdict.outcome)
         if outcome != Gate.INSUFFICIENT:
             self._looks.append(windows.gate)
@@ -132,7 +136,7 @@ class Walk:
             self._promote(number, challenger, judged, day_of(told.at, self._work.config))
         return msgspec.structs.replace(told, challenger=number, gate=outcome, gate_reasons=judged.verdict.reasons)
 
-    def _promote(self, number: str, challenger: Fitted, judged: contest.Judged, day: int) -> None:
+    def _promote(self, number: str, challenger: Fitted, judged: Hearing, day: int) -> None:
         self.settle(day)
         self._looks.clear()
         if self.champion:
@@ -143,9 +147,9 @@ class Walk:
             rows, {CHAMPION: challenger.subject}, self._score, config, challenger.seen, CHAMPION
         )
         first = self.champion is None
-        self.champion = Champion(number, challenger, list(judged.points), scored)
+        self.champion = Champion(number, challenger, judged.evidence.loss, list(judged.points), scored)
         if first:
-            self._first_loss, self.first_cost = judged.loss, challenger.cost
+            self._first_loss, self.first_cost = judged.evidence.loss, challenger.cost
             tally = scored.tallies[CHAMPION]
             counts = {one: int(tally.matrix([one])[0, 0]) for one in tally.days()}
             self.pools = _pools(counts, Window(day, self._end), config.evaluation.minimum_rows)

@@ -69,7 +69,7 @@ def test_an_equal_refit_is_refused(bench, tmp_path):
     again = bench.rows(old).sample(frac=1.0, replace=True, random_state=1)
     verdict = bench.judged(bench.plant(bench.trained(again, tmp_path)))
     assert verdict.outcome == Gate.REJECT
-    assert verdict.reasons[0].startswith("not shown to be better than the champion")
+    assert verdict.reasons[1].startswith("not shown to be better than the champion")
     assert abs(verdict.numbers["gain_on_champion"]) < 0.02
 
 
