@@ -5,7 +5,7 @@ The verdict is a function of the recorded inputs alone, so whoever has the recor
 
 import importlib.metadata
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import astuple
 from datetime import datetime, timedelta
 from typing import Any
@@ -29,8 +29,9 @@ class Inputs(msgspec.Struct, frozen=True, kw_only=True):
     ``champion``: the version that is judged, None when there is none yet. ``history_score``: what its history is of;
     ``evaluation`` and the points are there only when that is the configured ``score``. ``evaluation``: this morning's,
     but for what it added to the history. ``reference`` and ``since``: the history, as ``split`` has it; ``earlier``:
-    the reference of each earlier champion (what came after may hold the drop that ended it). ``retrained``: the
-    logical time of the newest training; ``paused``: why a person has paused the model.
+    the reference of each earlier champion (what came after may hold the drop that ended it); ``slices``: reference and
+    points since of each slice. ``retrained``: the logical time of the newest training; ``paused``: why a person has
+    paused the model.
     """
 
     at: datetime
@@ -44,6 +45,7 @@ class Inputs(msgspec.Struct, frozen=True, kw_only=True):
     reference: list[Row] = []
     since: list[Row] = []
     earlier: list[list[Row]] = []
+    slices: dict[str, tuple[list[Row], list[Row]]] = {}
     retrained: datetime | None = None
     paused: str | None = None
 
@@ -80,6 +82,7 @@ def decide(inputs: Inputs) -> Verdict:
             Degradation.model_validate(inputs.rule),
             inputs.minimum_rows,
             [points(history) for history in inputs.earlier],
+            {name: (points(reference), points(since)) for name, (reference, since) in inputs.slices.items()},
         )
     cooled = detection.cool(verdict, inputs.at, inputs.retrained, inputs.cooldown)
     return detection.pause(cooled, inputs.paused)
@@ -87,7 +90,7 @@ def decide(inputs: Inputs) -> Verdict:
 
 def seen(evaluation: Evaluation) -> Evaluation:
     """Return an evaluation as ``decide`` sees it: what it added to the history is told by the history."""
-    return msgspec.structs.replace(evaluation, points=[], set_aside=[])
+    return msgspec.structs.replace(evaluation, points=[], set_aside=[], slice_points={})
 
 
 def split(history: Sequence[Point], gate_end: int) -> tuple[list[Row], list[Row]]:
@@ -97,6 +100,17 @@ def split(history: Sequence[Point], gate_end: int) -> tuple[list[Row], list[Row]
     """
     length = max(sum(point.day < gate_end for point in history), detection.FEWEST_REFERENCE_POINTS)
     return rows(history[:length]), rows(history[length:])
+
+
+def divided(histories: Mapping[str, Sequence[Point]], gate_end: int) -> dict[str, tuple[list[Row], list[Row]]]:
+    """Return the reference of each slice, the points of the gate's window, and the points since."""
+    return {
+        name: (
+            rows(point for point in history if point.day < gate_end),
+            rows(point for point in history if point.day >= gate_end),
+        )
+        for name, history in histories.items()
+    }
 
 
 def rows(history: Iterable[Point]) -> list[Row]:

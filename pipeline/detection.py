@@ -1,38 +1,39 @@
 """Has the champion degraded? A pure function from the history of its score to a verdict.
 
-Three detectors (``calibration``) look at the loss after every point, and any is enough: a fast one for the smallest
-drop that matters, one for a collapse, both calibrated by simulation, and one that guarantees its share of the false
-alarms without. All compare with the mean over the champion's reference, frozen at its deployment. How much the loss
-varies by itself (``noise``) and what is usual on a day of the week is learnt from the reference, from the points since,
-and from those of earlier champions, in blocks as long as the reference. The newest points do not count: a drop must not
-pass for noise while it is new.
+Detectors (``calibration``) look at the loss after every point, and any is enough: a fast one for the smallest drop that
+matters, one for a collapse, both calibrated by simulation, and one that guarantees its share of the false alarms
+without; another of its kind looks at the slices. All compare with the mean over the champion's reference, frozen at its
+deployment.
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import numpy as np
 
-from pipeline import calibration, noise
+from pipeline import calibration, history
 from pipeline.config import Degradation
 from pipeline.evaluation import Evaluation
+from pipeline.history import History, losses
 from pipeline.tally import Point
 from pipeline.verdict import Decision, Verdict
 
-FAST, COLLAPSE, GUARANTEE = "fast", "collapse", "guarantee"
-SHARES = {FAST: 0.75, COLLAPSE: 0.1, GUARANTEE: 0.15}
-"""What each detector has of the false alarms."""
+FAST, COLLAPSE, GUARANTEE, SLICES = "fast", "collapse", "guarantee", "slices"
+SHARES = {FAST: 0.75, COLLAPSE: 0.1, GUARANTEE: 0.15, SLICES: 0.1}
+"""What each detector has of the false alarms, relative to the others that are there."""
 CERTAINTY = 0.95
-"""How probably the noise is no more than the guaranteeing detector believes."""
+"""How probably the noise is no more than a guaranteeing detector believes."""
 DAYS_A_YEAR = 365
 FEWEST_REFERENCE_POINTS = 3
 WAITING = "waiting"
 """The number that a verdict has which keeps a degraded champion until the cooldown is over."""
-_NEW_POINTS = 28
-# Of less noise no more is known than that it is little beside the drop.
-_LEAST_NOISE = 1 / 30
+_RECENT = 5
+# A slice has few rows: its reference is hardly off by more standard errors than this.
+_ERRORS = 3
+Split = tuple[Sequence[Point], Sequence[Point]]
+"""Points of a reference, and those since."""
 
 
 @dataclass(frozen=True)
@@ -40,48 +41,78 @@ class State:
     """The detectors after each point since the reference.
 
     ``reference``: its mean loss; ``spread``: the standard deviation of the true loss from day to day; ``paths``: by
-    detector, in smallest drops, or the guarantee's logarithm; ``levels``: above which each alarms.
+    detector, in smallest drops, or a guarantee's logarithm; ``levels``: above which each alarms; ``worst``: the slice
+    with the most evidence.
     """
 
     reference: float
     spread: float
     paths: dict[str, np.ndarray]
     levels: dict[str, float]
+    worst: str | None = None
+
+    @property
+    def ratios(self) -> dict[str, float]:
+        """How far it is to each detector's alarm after the newest point: above 1 is one."""
+        return {name: float(path[-1]) / self.levels[name] if len(path) else 0.0 for name, path in self.paths.items()}
 
     @property
     def evidence(self) -> float:
-        """How far it is to the alarm after the newest point, by the detector that is nearest: above 1 is one."""
-        return max((float(path[-1]) / self.levels[name] for name, path in self.paths.items() if len(path)), default=0.0)
+        """How far it is to the alarm, by the detector that is nearest: above 1 is one."""
+        return max(self.ratios.values())
 
 
 def state(
-    reference: Sequence[Point], points: Sequence[Point], rule: Degradation, earlier: Iterable[Sequence[Point]] = ()
+    reference: Sequence[Point],
+    points: Sequence[Point],
+    rule: Degradation,
+    earlier: Iterable[Sequence[Point]] = (),
+    slices: Mapping[str, Split] | None = None,
 ) -> State:
     """Run the detectors over ``points`` (oldest first) against at least three ``reference`` points.
 
-    ``earlier`` holds the histories of earlier champions: what was noise to them is noise to this one.
+    ``earlier`` holds the histories of earlier champions: what was noise to them is noise to this one. ``slices``: the
+    points of each slice.
     """
-    history, drop = [*reference, *points], rule.smallest_drop
-    row_variance = float(np.mean([point.variance * point.rows for point in history]))
-    sampling = math.sqrt(row_variance * float(np.mean([1 / point.rows for point in history])))
-    unit = max(sampling, drop * _LEAST_NOISE)
-    old = history[: max(len(reference), len(history) - max(len(reference), _NEW_POINTS))]
-    week, known = _learn([old, *earlier], len(reference), unit, drop)
-    losses = _losses(history) - unit * week[_weekdays(history)]
-    mean = float(np.average(losses[: len(reference)], weights=[point.rows for point in reference]))
+    drop, known = rule.smallest_drop, history.learn(reference, points, rule.smallest_drop, earlier)
     a_year = max(round(DAYS_A_YEAR * len(reference) / sum(point.days for point in reference)), 1)
-    alpha, since = chance(rule), losses[len(reference) :]
-    variance = noise.long_run_variance(known, CERTAINTY) * unit**2
-    sought = sizes(drop / unit)
-    paths = {name: calibration.cusum(since, mean, size * unit) / drop for name, size in sought.items()}
-    levels = {
-        name: unit / drop
-        * float(calibration.threshold(known, size, len(reference), a_year, SHARES[name] * alpha))
-        for name, size in sought.items()
-    }  # fmt: skip
-    paths[GUARANTEE] = calibration.detector(since, mean, drop, variance)
-    levels[GUARANTEE] = math.log(a_year / (SHARES[GUARANTEE] * alpha))
-    return State(mean, float(noise.spread(known)) * unit, paths, levels)
+    alpha = shares(rule, FAST, COLLAPSE, GUARANTEE, *([SLICES] if slices else []))
+    paths, levels = _calibrated(known, drop, a_year, alpha)
+    paths[GUARANTEE] = calibration.detector(known.since, known.mean, drop, known.variance(CERTAINTY))
+    worst = None
+    if slices:
+        paths[SLICES], worst = _slices([point.day for point in points], slices, drop)
+    levels |= {name: math.log(a_year / alpha[name]) for name in paths.keys() - levels.keys()}
+    return State(known.mean, known.spread, paths, levels, worst)
+
+
+def _calibrated(
+    known: History, drop: float, a_year: int, alpha: Mapping[str, float]
+) -> tuple[dict[str, np.ndarray], dict[str, float]]:
+    paths, levels = {}, {}
+    for name, size in sizes(drop / known.unit).items():
+        threshold = calibration.threshold(known.weights, size, known.references, a_year, alpha[name])
+        paths[name] = calibration.cusum(known.since, known.mean, size * known.unit) / drop
+        levels[name] = known.unit / drop * float(threshold)
+    return paths, levels
+
+
+def _slices(days: Sequence[int], slices: Mapping[str, Split], drop: float) -> tuple[np.ndarray, str | None]:
+    """Return the mean of the slices' e-detectors, which is one itself, after each of the days; and the slice with most.
+
+    Whatever depends on whatever among them: expectations add up (Vovk & Wang 2021, Annals of Statistics 49:1736).
+    """
+    logs = {}
+    for name, (reference, points) in slices.items():
+        if len(reference) >= FEWEST_REFERENCE_POINTS:
+            known = history.learn(reference, points, drop)
+            variance = known.variance(CERTAINTY)
+            least = max(drop, 2 * _ERRORS * math.sqrt(variance / len(reference)))
+            path = np.append(-np.inf, calibration.detector(known.since, known.mean, least, variance))
+            logs[name] = path[np.searchsorted([point.day for point in points], days, side="right")]
+    if not logs or not days:
+        return np.zeros(0), None
+    return np.logaddexp.reduce([*logs.values()]) - math.log(len(logs)), max(logs, key=lambda name: logs[name][-1])
 
 
 def sizes(drop: float) -> dict[str, float]:
@@ -94,6 +125,12 @@ def chance(rule: Degradation) -> float:
     return 1 - math.exp(-rule.false_alarms_per_year)
 
 
+def shares(rule: Degradation, *detectors: str) -> dict[str, float]:
+    """Return that probability divided among the detectors that are there."""
+    whole = sum(SHARES[name] for name in detectors)
+    return {name: chance(rule) * SHARES[name] / whole for name in detectors}
+
+
 def decide(
     reference: Sequence[Point],
     points: Sequence[Point],
@@ -101,28 +138,37 @@ def decide(
     rule: Degradation,
     minimum_rows: int,
     earlier: Iterable[Sequence[Point]] = (),
+    slices: Mapping[str, Split] | None = None,
 ) -> Verdict:
     """Judge the champion from its reference points, the points since, and this morning's evaluation.
 
-    ``earlier`` holds the histories of earlier champions.
+    ``earlier`` holds the histories of earlier champions, ``slices`` the points of each slice.
     """
     if evaluation.faults:
         return Verdict(Decision.DATA_BAD, tuple(evaluation.faults))
     if missing := _missing(reference, points, evaluation, minimum_rows):
         return Verdict(Decision.INSUFFICIENT, (missing,))
-    found = state(reference, points, rule, earlier)
+    found = state(reference, points, rule, earlier, slices)
     numbers = {"evidence": found.evidence, "reference": found.reference, "spread": found.spread}
     numbers |= {f"{name}_level": level for name, level in found.levels.items()}
     numbers |= {name: float(path[-1]) for name, path in found.paths.items() if len(path)}
     told = f"evidence {found.evidence:.2f}, alarm above 1"
     if found.evidence <= 1:
         return Verdict(Decision.KEEP, (f"not degraded: {told}",), numbers)
-    recent = float(np.average(_losses(points[-5:]), weights=[point.rows for point in points[-5:]]))
-    reason = (
-        f"degraded: the loss rose from {found.reference:.3f} to {recent:.3f} over the newest {len(points[-5:])} points "
-        f"({told})"
-    )
+    reason = f"degraded: the loss {_rose(reference, points)} ({told})"
+    if slices and found.worst and found.ratios[SLICES] > 1:
+        in_slice = f"slice {found.worst}: its loss {_rose(*slices[found.worst])}"
+        return Verdict(Decision.RETRAIN, (reason, in_slice), numbers)
     return Verdict(Decision.RETRAIN, (reason,), numbers)
+
+
+def _rose(reference: Sequence[Point], points: Sequence[Point]) -> str:
+    newest = points[-_RECENT:]
+    return f"rose from {_mean(reference):.3f} to {_mean(newest):.3f} over the newest {len(newest)} points"
+
+
+def _mean(points: Sequence[Point]) -> float:
+    return float(np.average(losses(points), weights=[point.rows for point in points]))
 
 
 def cool(verdict: Verdict, at: datetime, last: datetime | None, cooldown: timedelta) -> Verdict:
@@ -155,29 +201,3 @@ def _missing(
     if not all(math.isfinite(point.loss + point.variance) for point in [*reference, *points]):
         return "the history of the score holds a point that is no number; remove it from the monitor run"
     return None
-
-
-def _learn(
-    histories: Sequence[Sequence[Point]], length: int, unit: float, drop: float
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return the usual difference of each day of the week (7,), and the weights of the noise (G,), in units."""
-    blocks = np.concatenate([_blocks(_losses(one) / unit, length) for one in histories])
-    weekdays = np.concatenate([_blocks(_weekdays(one), length) for one in histories])
-    daily = all(point.days == 1 for one in histories for point in one)
-    week = noise.weekly(blocks, weekdays) if daily else np.zeros(7)
-    power = noise.periodogram(blocks - week[weekdays]).sum(axis=0)
-    return week, noise.weights(power, len(blocks), length, drop / unit)
-
-
-def _losses(points: Sequence[Point]) -> np.ndarray:
-    return np.array([point.loss for point in points])
-
-
-def _weekdays(points: Sequence[Point]) -> np.ndarray:
-    return np.array([point.day % 7 for point in points], dtype=int)
-
-
-def _blocks(values: np.ndarray, length: int) -> np.ndarray:
-    """Return (blocks, length) values, without those of a block that is not complete."""
-    whole = len(values) // length
-    return values[: whole * length].reshape(whole, length)

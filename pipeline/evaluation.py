@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 Z95 = 1.959964
+FEWEST_SLICE_ROWS = 30
+"""A slice with fewer rows says nothing about a model; it is shown, not judged."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,7 @@ class Evaluation(msgspec.Struct, frozen=True):
     """What one morning found about the champion. ``score`` and its 95 % interval are None where not defined.
 
     ``points``: new points of the history; ``faults``: why the newest data cannot be trusted;
-    ``set_aside``: days that were left out of the history, with the reason.
+    ``set_aside``: days that were left out of the history, with the reason; ``slice_points``: new points by slice.
     """
 
     window: str
@@ -56,6 +58,7 @@ class Evaluation(msgspec.Struct, frozen=True):
     slices: list[SliceScore]
     faults: list[str]
     set_aside: list[str]
+    slice_points: dict[str, list[Point]] = {}
 
 
 @dataclass(frozen=True)
@@ -103,6 +106,7 @@ def evaluate(
 ) -> Evaluation:
     """Turn scored days into an Evaluation: days from ``since`` become points, ``window`` the score now."""
     points, faults, set_aside = [], [], []
+    parts: dict[str, list[Point]] = {}
     bad = checks.bad_days(profiles, reference, config)
     for days, span, complete in checks.pools(profiles, since, window.end, config.evaluation.minimum_rows):
         profile = checks.pool(profiles, days, span)
@@ -117,12 +121,14 @@ def evaluate(
             point = scored.point(labelled, span)
             if math.isfinite(point.loss + point.variance):
                 points.append(point)
+                _split(scored, point, labelled, parts)
             else:
                 found = [f"the score and its error are not defined on {point.rows} rows"]
         last = days[-1] if complete else window.end - 1
         set_aside += [f"{as_date(last - span + 1)}..{as_date(last)}: {fault}" for fault in found]
     days = [day for day in scored.days() if window.first <= day < window.end and day not in bad]
-    return _summary(scored, days, window, points, faults, set_aside)
+    summary = _summary(scored, days, window, points, faults, set_aside)
+    return msgspec.structs.replace(summary, slice_points=parts)
 
 
 def shown(score: Score, point: Point, reference: float) -> dict[str, float]:
@@ -130,6 +136,14 @@ def shown(score: Score, point: Point, reference: float) -> dict[str, float]:
     half = Z95 * point.variance**0.5
     low, value, high = sorted(score.from_loss(loss) for loss in (point.loss - half, point.loss, point.loss + half))
     return {"score": value, "score_low": low, "score_high": high, "reference": score.from_loss(reference)}
+
+
+def _split(tally: Tally, point: Point, days: list[int], parts: dict[str, list[Point]]) -> None:
+    """Add what each slice has of a point to its own points, where the rows are enough to say something."""
+    for group in tally.groups():
+        part = tally.part(point, days, group)
+        if part.rows >= FEWEST_SLICE_ROWS and math.isfinite(part.loss + part.variance):
+            parts.setdefault(" = ".join(group), []).append(part)
 
 
 def _summary(

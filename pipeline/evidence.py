@@ -6,14 +6,12 @@ import numpy as np
 
 from pipeline.comparison import Difference, Pairs, difference
 from pipeline.config import GateRules
-from pipeline.evaluation import Scored
+from pipeline.evaluation import FEWEST_SLICE_ROWS, Scored
 from pipeline.ledger import Look
 from pipeline.tally import ALL, Group, Tally
 
 CHALLENGER, CHAMPION, BASELINE = "challenger", "champion", "baseline"
 """The subjects whose rows are scored; the champion is missing at bootstrap."""
-FEWEST_SLICE_ROWS = 30
-"""A slice with fewer rows says nothing about a model; it is shown, not judged."""
 
 
 @dataclass(frozen=True)

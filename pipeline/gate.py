@@ -5,7 +5,8 @@ import math
 from pipeline import cause
 from pipeline.comparison import Difference, Pairs
 from pipeline.config import GateRules
-from pipeline.evidence import BASELINE, CHAMPION, FEWEST_SLICE_ROWS, Evidence
+from pipeline.evaluation import FEWEST_SLICE_ROWS
+from pipeline.evidence import BASELINE, CHAMPION, Evidence
 from pipeline.verdict import Gate, Verdict
 
 

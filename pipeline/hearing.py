@@ -15,12 +15,14 @@ from pipeline.verdict import Verdict
 
 @dataclass(frozen=True)
 class Hearing:
-    """What came of it. ``days``: those that count; ``points``: the challenger's there, its reference if it serves."""
+    """What came of it. ``days``: those that count; ``points`` and, by slice, ``slice_points``: the challenger's there,
+    its reference if it serves."""
 
     verdict: Verdict
     evidence: Evidence
     days: list[int]
     points: list[Point]
+    slice_points: dict[str, list[Point]]
 
 
 def hold(
@@ -37,5 +39,7 @@ def hold(
     days = [day for day in tally.days() if day not in bad]
     found = evidence.gather(scored, days, config.gate, look, frozen, itself)
     verdict = gate.judge(found, config.gate, config.evaluation.minimum_rows, config.degradation.smallest_drop)
-    points = evaluation.evaluate(tally, scored.profiles, profile, config, window.first, window).points
-    return Hearing(verdict, found, days, points if found.loss is not None else [])
+    reference = evaluation.evaluate(tally, scored.profiles, profile, config, window.first, window)
+    if found.loss is None:
+        return Hearing(verdict, found, days, [], {})
+    return Hearing(verdict, found, days, reference.points, reference.slice_points)

@@ -64,6 +64,7 @@ def judge(work: Workspace, run: str, challenger: Version) -> Judgement:
     found = _judgement(work, scored, heard, case, champion, challenger)
     if heard.evidence.loss is not None:
         marks = [evaluation.shown(score, point, heard.evidence.loss) for point in heard.points]
+        work.registry.add_slices(challenger, heard.slice_points)
         work.registry.add_points(challenger, heard.points, marks)
     work.registry.write(run, "gate.json", msgspec.json.encode(found).decode())
     numbers = {f"gate_{key}": value for key, value in found.verdict.numbers.items()}

@@ -13,11 +13,21 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from pipeline import announcement, data, decision, delivery, evaluation, fingerprint, judgement, review, training
-from pipeline.adapters.registry import CHALLENGER, CHAMPION, PAUSED, Version
+from pipeline import (
+    announcement,
+    data,
+    decision,
+    delivery,
+    dossier,
+    evaluation,
+    fingerprint,
+    judgement,
+    review,
+    training,
+)
+from pipeline.adapters.registry import CHALLENGER, CHAMPION, Version
 from pipeline.artifact import Model
 from pipeline.data import Window
-from pipeline.decision import Inputs, Row
 from pipeline.detection import WAITING
 from pipeline.errors import Permanent
 from pipeline.evaluation import Evaluation, Subject
@@ -32,14 +42,16 @@ def evaluate(work: Workspace, at: datetime) -> Answer:
     """Score the champion on fresh labelled rows and append to the history of its score."""
     delivery.reconcile(work, at)
     run = work.registry.run(work.config.name, at)
-    champion = _champion(work, run)
+    champion = dossier.champion(work, run)
     if champion is None:
         work.registry.record(run, {"champion": ""})
         return {"run": run, "champion": None, "data_bad": False}
     found = _score_champion(work, champion, at)
     score, reference = work.score, float(champion.tag("reference_loss"))
-    if _same_score(work, champion):
+    if dossier.same_score(work, champion):
         marks = [evaluation.shown(score, point, reference) for point in found.points]
+        # Last the points: what is appended next begins after them.
+        work.registry.add_slices(champion, found.slice_points)
         work.registry.add_points(champion, found.points, marks)
     work.registry.write(run, "evaluation.json", msgspec.json.encode(found).decode())
     metrics = (
@@ -54,7 +66,7 @@ def evaluate(work: Workspace, at: datetime) -> Answer:
 def decide(work: Workspace, at: datetime) -> Answer:
     """Judge the champion from the history of its score; the record of the verdict holds all that it was made from."""
     run = work.registry.run(work.config.name, at)
-    found = decision.of(_inputs(work, run, at), commit())
+    found = decision.of(dossier.inputs(work, run, at), commit())
     work.registry.write(run, decision.FILE, msgspec.json.encode(found).decode())
     tags = {"verdict": found.outcome, "reasons": "; ".join(found.reasons)}
     work.registry.record(run, tags | dict.fromkeys(found.numbers.keys() & {WAITING}, "yes"), found.numbers)
@@ -114,14 +126,6 @@ def roll_out(work: Workspace, at: datetime) -> Answer:
     return {"version": challenger.number, "outcome": str(verdict.outcome)}
 
 
-def _champion(work: Workspace, run: str) -> Version | None:
-    """Return the champion that a run is about: the one when it began, whatever has been promoted since."""
-    name, known = work.config.name, work.registry.run_tags(run).get("champion")
-    if known is None:
-        return work.registry.aliased(name, CHAMPION)
-    return work.registry.version(name, known) if known else None
-
-
 def _score_champion(work: Workspace, champion: Version, at: datetime) -> Evaluation:
     config, end = work.config, data.matured_end(at, work.config)
     directory = work.unpacked(champion.tag("digest")) / "model"
@@ -136,50 +140,6 @@ def _score_champion(work: Workspace, champion: Version, at: datetime) -> Evaluat
         scored = evaluation.score_rows(rows, {CHAMPION: subject}, work.score, config, seen, CHAMPION)
     profile = training.record(directory).profile
     return evaluation.evaluate(scored.tallies[CHAMPION], scored.profiles, profile, config, since, window)
-
-
-def _inputs(work: Workspace, run: str, at: datetime) -> Inputs:
-    config, registry = work.config, work.registry
-    champion, text = _champion(work, run), registry.read(run, "evaluation.json")
-    inputs = Inputs(
-        at=at, score=config.evaluation.score, rule=config.degradation.model_dump(),
-        minimum_rows=config.evaluation.minimum_rows, cooldown=config.training.cooldown,
-        retrained=max((one.at for one in registry.versions(config.name) if one.at < at), default=None),
-        paused=registry.note(config.name, PAUSED),
-    )  # fmt: skip
-    if champion is None:
-        return inputs
-    if text is None:
-        raise Permanent(f"{config.name}: this run has not scored the champion; run `zeta evaluate` first")
-    judged = msgspec.structs.replace(inputs, champion=champion.number, history_score=champion.tag("score"))
-    if not _same_score(work, champion):
-        return judged
-    end = data.matured_end(at, config)
-    reference, since = _history(work, champion, end)
-    return msgspec.structs.replace(
-        judged,
-        evaluation=decision.seen(msgspec.json.decode(text, type=Evaluation)),
-        reference=reference,
-        since=since,
-        earlier=[_history(work, one, end)[0] for one in _earlier(work, champion)],
-    )
-
-
-def _history(work: Workspace, version: Version, end: int) -> tuple[list[Row], list[Row]]:
-    points = [point for point in work.registry.points(version) if point.day < end]
-    return decision.split(points, int(version.tag("gate_end")))
-
-
-def _earlier(work: Workspace, champion: Version) -> list[Version]:
-    """Return the versions that were champion before this one, oldest first, and whose history is of the same score."""
-    known, score = work.registry.versions(champion.model), champion.tag("score")
-    deployed = [one for one in known if "digest" in one.tags and one.tags.get("score") == score]
-    return [one for one in reversed(deployed) if int(one.number) < int(champion.number)]
-
-
-def _same_score(work: Workspace, champion: Version) -> bool:
-    """Tell whether the champion's history is one of the score that is configured now."""
-    return champion.tag("score") == work.config.evaluation.score
 
 
 def _train(work: Workspace, at: datetime, run: str) -> Version:

@@ -76,6 +76,18 @@ class Tally:
         sums = self.matrix(days).sum(axis=0)
         return Point(days[-1], span, int(sums[0]), float(self.score.loss(sums)), self._variance(days, sums))
 
+    def part(self, whole: Point, days: list[int], group: Group) -> Point:
+        """Return a group's share of the point ``whole`` of ``days``; infinite variance with fewer than two rows.
+
+        Of a score that is no mean, the group's rows are taken to vary as much as all do, one by one.
+        """
+        sums = self.matrix(days, group).sum(axis=0)
+        rows = int(sums[0])
+        if rows < 2:
+            return Point(whole.day, whole.days, rows, float("nan"), float("inf"))
+        variance = float(variance_of_mean(sums)) if self.score.mean else whole.variance * whole.rows / rows
+        return Point(whole.day, whole.days, rows, float(self.score.loss(sums)), variance)
+
     def _variance(self, days: list[int], sums: np.ndarray) -> float:
         if self.score.mean:
             return float(variance_of_mean(sums))

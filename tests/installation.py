@@ -143,6 +143,7 @@ class Installation:
             "statuses": {moment: run.info.status for moment, run in runs.items()},
             "metrics": {moment: run.data.metrics for moment, run in runs.items()},
             "points": {version.number: [asdict(point) for point in registry.points(version)] for version in versions},
+            "slices": {version.number: registry.slices(version) for version in versions},
             "releases": {role: found and (found.version, found.digest) for role, found in releases.items()},
         }
 

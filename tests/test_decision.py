@@ -32,6 +32,7 @@ def inputs(**changes):
 CASES = {
     "keep": inputs(),
     "retrain": inputs(since=decision.rows(FELL), earlier=[decision.rows(HELD)]),
+    "keep beside slices": inputs(slices={"channel = app": (decision.rows(REFERENCE), decision.rows(HELD))}),
     "data_bad": inputs(evaluation=msgspec.structs.replace(EVALUATION, faults=["volume: 3 rows"])),
     "insufficient": inputs(since=decision.rows([*HELD, point(60, float("nan"), variance=0.1)])),
 }
@@ -40,10 +41,18 @@ CASES = {
 @pytest.mark.parametrize("outcome", CASES)
 def test_a_record_that_was_written_and_read_makes_the_same_verdict_bit_for_bit(outcome):
     found = decision.of(CASES[outcome], "abc")
-    assert found.outcome == outcome
+    assert found.outcome == outcome.split()[0]
     text = msgspec.json.encode(found)
     read = msgspec.json.decode(text, type=Record)
     assert msgspec.json.encode(decision.of(read.inputs, "abc")) == text
+
+
+def test_slices_are_divided_where_the_gates_window_ended():
+    found = decision.divided({"channel = app": [*REFERENCE, *HELD], "channel = new": HELD}, 28)
+    assert found["channel = app"] == (decision.rows(REFERENCE), decision.rows(HELD))
+    assert found["channel = new"] == ([], decision.rows(HELD))
+    fell = decision.divided({"channel = app": [*REFERENCE, *(point(day, 0.4) for day in range(28, 60))]}, 28)
+    assert decision.of(inputs(slices=fell), None).reasons[1].startswith("slice channel = app: its loss rose from 0.103")
 
 
 def test_a_record_reads_as_a_verdict():

@@ -1,3 +1,4 @@
+import math
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -6,8 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipeline import detection
 from pipeline.config import Degradation
-from pipeline.detection import WAITING, cool, decide, state
+from pipeline.detection import SHARES, WAITING, chance, cool, decide, shares, state
 from pipeline.evaluation import Evaluation
 from pipeline.tally import Point
 from pipeline.verdict import Decision, Verdict
@@ -126,6 +128,57 @@ def test_a_collapse_is_found_within_days_however_little_is_known_and_is_not_forg
     for days in (5, 10, 20):
         collapsed = history(3, days, rows=40, worse=0.7)
         assert state(reference, [*usual, *collapsed], RULE).evidence > 1
+
+
+def sliced(worse, slices=5, days=90):
+    """Return the reference and points of slices with 200 rows a day; the first is ``worse`` from day 30 on."""
+    found = {}
+    for index in range(slices):
+        usual = history(100 + index, 28 + days, rows=200)
+        late = history(200 + index, days, rows=200, worse=worse if not index else 0)
+        found[f"at = {index}"] = usual[:28], [*usual[28:58], *(replace(one, day=58 + one.day) for one in late)][:days]
+    return found
+
+
+def test_a_slice_that_degrades_alone_is_found_and_named():
+    reference, points = history(1, 28, rows=1000), [replace(one, day=28 + one.day) for one in history(2, 90, rows=1000)]
+    kept = decide(reference, points, evaluation(), RULE, 500, (), sliced(0.0))
+    assert kept.outcome == Decision.KEEP
+    assert kept.numbers["slices"] < kept.numbers["slices_level"]
+    found = decide(reference, points, evaluation(), RULE, 500, (), sliced(0.15))
+    assert found.outcome == Decision.RETRAIN
+    assert found.reasons[1].startswith("slice at = 0: its loss rose from 0.1")
+    assert found.numbers["slices"] > found.numbers["slices_level"]
+
+
+def test_the_slices_take_their_share_from_the_other_detectors_and_no_more():
+    assert sum(shares(RULE, "fast", "collapse", "guarantee").values()) == pytest.approx(chance(RULE))
+    assert sum(shares(RULE, *SHARES).values()) == pytest.approx(chance(RULE))
+
+
+def test_slices_without_a_reference_and_days_without_one_are_no_evidence():
+    reference, points = history(1, 28), history(2, 20)
+    young, absent = (reference[:2], points), (reference, [])
+    found = state(reference, points, RULE, (), {"at = new": young, "at = gone": absent})
+    assert found.ratios["slices"] < 0
+    assert state(reference, points, RULE, (), {"at = new": young}).ratios["slices"] == 0
+    assert state(reference, [], RULE, (), {"at = old": (reference, [])}).evidence == 0
+
+
+def test_unchanged_slices_keep_their_share_of_the_false_alarms():
+    """With 28 points of a reference, its error included; 100 years of 364 days and 8 slices each."""
+    random, alarms, years = np.random.default_rng(7), 0, 100
+    losses = random.binomial(60, 0.15, (years, 8, 28 + 364)) / 60
+    days = list(range(28, 28 + 364))
+    for year in losses:
+        slices = {
+            str(index): ([point(day, loss, 60) for day, loss in enumerate(one[:28])],
+                         [point(day, loss, 60) for day, loss in enumerate(one[28:], 28)])
+            for index, one in enumerate(year)
+        }  # fmt: skip
+        path, _ = detection._slices(days, slices, 0.02)
+        alarms += path.max() > math.log(364 / shares(RULE, *SHARES)["slices"])
+    assert alarms <= 1
 
 
 def test_fewer_false_alarms_want_more_evidence_and_so_do_more_points_a_year():

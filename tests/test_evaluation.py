@@ -6,7 +6,7 @@ import pytest
 from pipeline import scores
 from pipeline.checks import Profile
 from pipeline.data import KEY, Window
-from pipeline.evaluation import Evaluation, Subject, evaluate, score_rows, shown
+from pipeline.evaluation import FEWEST_SLICE_ROWS, Evaluation, Subject, evaluate, score_rows, shown
 from tests.parts import WORDS, listings, model, point, tidy
 
 FEATURES = {"title": "string", "weight": "number"}
@@ -44,6 +44,19 @@ def test_rows_become_points_of_enough_rows_and_a_score_of_the_window(config):
     assert {(one.column, one.value) for one in found.slices} == {("channel", "app"), ("channel", "web")}
     assert sum(one.rows for one in found.slices) == 75
     assert (found.faults, found.set_aside) == ([], [])
+
+
+def test_every_point_has_parts_for_the_slices_with_enough_rows(tmp_path):
+    config = model(tmp_path, evaluation={"score": "accuracy", "minimum_rows": 80})
+    found = morning(config, tidy(config, listings(100, 6, 80)), 100, Window(100, 106))
+    held = {name: [part.rows for part in parts] for name, parts in found.slice_points.items()}
+    assert held.keys() == {"channel = app", "channel = web"}
+    assert all(rows >= FEWEST_SLICE_ROWS for parts in held.values() for rows in parts)
+    days = {part.day for parts in found.slice_points.values() for part in parts}
+    assert days == {point.day for point in found.points}
+    small = morning(model(tmp_path), tidy(config, listings(100, 6, 25)), 100, Window(100, 106))
+    assert len(small.points) == 6
+    assert small.slice_points == {}
 
 
 def test_rows_that_the_champion_was_trained_on_never_count(config):

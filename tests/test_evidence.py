@@ -4,8 +4,8 @@ import pytest
 from pipeline import scores
 from pipeline.comparison import Pairs, difference
 from pipeline.config import GateRules
-from pipeline.evaluation import Scored
-from pipeline.evidence import FEWEST_SLICE_ROWS, Frozen, gather
+from pipeline.evaluation import FEWEST_SLICE_ROWS, Scored
+from pipeline.evidence import Frozen, gather
 from pipeline.ledger import Look
 from pipeline.tally import Tally
 

@@ -6,7 +6,8 @@ import pytest
 from pipeline import scores
 from pipeline.comparison import Difference, Pairs, difference
 from pipeline.config import GateRules
-from pipeline.evidence import FEWEST_SLICE_ROWS, Evidence
+from pipeline.evaluation import FEWEST_SLICE_ROWS
+from pipeline.evidence import Evidence
 from pipeline.gate import is_worse, judge
 from pipeline.ledger import Look
 from pipeline.verdict import Gate

@@ -83,6 +83,22 @@ def test_the_variance_of_a_mean_is_that_of_its_pooled_rows():
     assert tally("accuracy", rows).point(DAYS, 4).variance == pytest.approx(np.var(right, ddof=1) / 500)
 
 
+@pytest.mark.parametrize("name", SCORES)
+def test_the_parts_of_a_point_are_its_slices_each_with_its_own_variance(name):
+    found = tally(name, some_rows(name, 0, 600))
+    whole = found.point(DAYS, 5)
+    parts = [found.part(whole, DAYS, group) for group in found.groups()]
+    assert sum(part.rows for part in parts) == whole.rows == 600
+    assert {(part.day, part.days) for part in parts} == {(103, 5)}
+    for group, part in zip(found.groups(), parts, strict=True):
+        sums = found.matrix(DAYS, group).sum(axis=0)
+        assert part.loss == found.score.loss(sums)
+        assert part.variance == pytest.approx(whole.variance * whole.rows / part.rows, rel=0.05)
+    nobody = found.part(whole, DAYS, ("channel", "nowhere"))
+    assert nobody.rows == 0
+    assert np.isinf(nobody.variance)
+
+
 def test_the_bootstrapped_variance_is_near_that_of_repeated_samples():
     repeated = [tally("macro_f1", some_rows("macro_f1", seed, 400)) for seed in range(200)]
     losses = [one.loss() for one in repeated]

@@ -6,6 +6,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from pipeline.adapters.runs import Runs, calls, prefixed, unprefixed
 from pipeline.errors import Permanent
 from pipeline.tally import Point
@@ -20,6 +22,7 @@ BY_HAND = "by_hand"
 """The tag of a version that a person has promoted past the gate: why."""
 _DAY_MS = 86_400_000
 _POINT = ("days", "rows", "loss", "variance")
+_SLICES = "slices.json"
 
 
 @dataclass(frozen=True)
@@ -167,6 +170,21 @@ class Registry(Runs):
                 batch = fresh[first : first + 100]
                 metrics = [Metric(key, held[key], day * _DAY_MS, day) for day, held in batch for key in held]
                 self.client.log_batch(run_id, metrics)
+
+    def slices(self, version: Version) -> dict[str, list[Point]]:
+        """Return the history of each slice of a version, oldest first: slices.json of the monitor run."""
+        text = self.read(self.monitor(version), _SLICES)
+        return msgspec.json.decode(text, type=dict[str, list[Point]]) if text else {}
+
+    def add_slices(self, version: Version, points: Mapping[str, Sequence[Point]]) -> None:
+        """Append points of slices. Days that are there stay as they are."""
+        if not points:
+            return
+        known = self.slices(version)
+        for name, fresh in points.items():
+            days = {point.day: point for point in [*fresh, *known.get(name, [])]}
+            known[name] = [days[day] for day in sorted(days)]
+        self.write(self.monitor(version), _SLICES, msgspec.json.encode(known).decode())
 
     def monitor(self, version: Version) -> str:
         """Return the run whose chart is the version's score over time."""

@@ -33,6 +33,7 @@ class Champion:
     fitted: Fitted
     loss: float | None
     history: list[Point]
+    slices: dict[str, list[Point]]
     scored: Scored
 
     def split(self) -> tuple[list[Row], list[Row]]:
@@ -83,6 +84,8 @@ class Walk:
         found = self._evaluate(champion, end) if champion else None
         if champion and found:
             champion.history.extend(found.points)
+            for name, points in found.slice_points.items():
+                champion.slices.setdefault(name, []).extend(points)
         verdict = decision.decide(self._inputs(at, champion, found))
         degraded = verdict.outcome == Decision.RETRAIN or WAITING in verdict.numbers
         told = Morning(
@@ -116,6 +119,7 @@ class Walk:
             minimum_rows=config.evaluation.minimum_rows, cooldown=config.training.cooldown, retrained=self._retrained,
             champion=champion.number if champion else None, evaluation=decision.seen(found) if found else None,
             reference=reference, since=since, earlier=list(self._earlier),
+            slices=decision.divided(champion.slices, champion.fitted.windows.gate.end) if champion else {},
         )  # fmt: skip
 
     def _retrain(self, told: Morning, end: int) -> Morning:
@@ -147,7 +151,9 @@ class Walk:
             rows, {CHAMPION: challenger.subject}, self._score, config, challenger.seen, CHAMPION
         )
         first = self.champion is None
-        self.champion = Champion(number, challenger, judged.evidence.loss, list(judged.points), scored)
+        self.champion = Champion(
+            number, challenger, judged.evidence.loss, list(judged.points), dict(judged.slice_points), scored
+        )
         if first:
             self._first_loss, self.first_cost = judged.evidence.loss, challenger.cost
             tally = scored.tallies[CHAMPION]

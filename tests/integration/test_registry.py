@@ -2,6 +2,7 @@
 
 import itertools
 import socket
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
@@ -104,6 +105,16 @@ def test_a_point_of_the_history_is_written_once(registry, name, directory):
     changed = [Point(12, 9, 9, 9.0, 9.0), *points([13])]
     registry.add_points(version, changed, [{"score": 0.1}, {"score": 0.8}])
     assert registry.points(version) == points([10, 12, 13])
+
+
+def test_the_history_of_slices_grows_and_what_is_there_stays(registry, name, directory):
+    version = registry.register(name, directory, registry.run(name, AT), TAGS)
+    assert registry.slices(version) == {}
+    registry.add_slices(version, {"channel = アプリ": points([10, 12])})
+    changed = [replace(points([12])[0], loss=0.9), *points([13])]
+    registry.add_slices(version, {"channel = アプリ": changed, "channel = web": points([13])})
+    registry.add_slices(version, {})
+    assert registry.slices(version) == {"channel = アプリ": points([10, 12, 13]), "channel = web": points([13])}
 
 
 def test_a_version_has_several_series_of_points(registry, name, directory):

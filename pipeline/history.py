@@ -1,0 +1,84 @@
+"""A history of points, ready for the detectors: what is usual on a day of the week taken out, its noise learnt.
+
+The noise is learnt from the reference, from the points since, and from other histories of the same kind, in blocks as
+long as the reference. The newest points do not count: a drop must not pass for noise while it is new.
+"""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from pipeline import noise
+from pipeline.tally import Point
+
+_NEW_POINTS = 28
+# Of less noise no more is known than that it is little beside the drop.
+_LEAST_NOISE = 1 / 30
+
+
+@dataclass(frozen=True)
+class History:
+    """``mean``: loss of the reference; ``references``: its points; ``since`` (n,): losses after it; ``unit``: the
+    standard deviation of a point's sampling noise; ``weights`` (G,): what is known of the noise (``noise.weights``)."""
+
+    mean: float
+    references: int
+    since: np.ndarray
+    unit: float
+    weights: np.ndarray
+
+    @property
+    def spread(self) -> float:
+        """The standard deviation of the true loss from point to point."""
+        return float(noise.spread(self.weights)) * self.unit
+
+    def variance(self, probability: float) -> float:
+        """Return the long-run variance of a point that the true one does not exceed with a probability."""
+        return float(noise.long_run_variance(self.weights, probability)) * self.unit**2
+
+
+def learn(
+    reference: Sequence[Point], points: Sequence[Point], drop: float, earlier: Iterable[Sequence[Point]] = ()
+) -> History:
+    """Learn from a reference of at least three points, the ``points`` since (oldest first), and ``earlier`` histories.
+
+    ``drop`` is the smallest that matters, in units of the loss.
+    """
+    history, length = [*reference, *points], len(reference)
+    row_variance = float(np.mean([point.variance * point.rows for point in history]))
+    sampling = math.sqrt(row_variance * float(np.mean([1 / point.rows for point in history])))
+    unit = max(sampling, drop * _LEAST_NOISE)
+    old = history[: max(length, len(history) - max(length, _NEW_POINTS))]
+    week, weights = _noise([old, *earlier], length, unit, drop)
+    found = losses(history) - unit * week[_weekdays(history)]
+    mean = float(np.average(found[:length], weights=[point.rows for point in reference]))
+    return History(mean, length, found[length:], unit, weights)
+
+
+def losses(points: Sequence[Point]) -> np.ndarray:
+    """Return the (n,) losses of points."""
+    return np.array([point.loss for point in points])
+
+
+def _noise(
+    histories: Sequence[Sequence[Point]], length: int, unit: float, drop: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the usual difference of each day of the week (7,), and the weights of the noise (G,), in units."""
+    blocks = np.concatenate([_blocks(losses(one) / unit, length) for one in histories])
+    weekdays = np.concatenate([_blocks(_weekdays(one), length) for one in histories])
+    daily = all(point.days == 1 for one in histories for point in one)
+    week = noise.weekly(blocks, weekdays) if daily else np.zeros(7)
+    power = noise.periodogram(blocks - week[weekdays]).sum(axis=0)
+    return week, noise.weights(power, len(blocks), length, drop / unit)
+
+
+def _weekdays(points: Sequence[Point]) -> np.ndarray:
+    return np.array([point.day % 7 for point in points], dtype=int)
+
+
+def _blocks(values: np.ndarray, length: int) -> np.ndarray:
+    """Return (blocks, length) values, without those of a block that is not complete."""
+    whole = len(values) // length
+    return values[: whole * length].reshape(whole, length)
