@@ -33,6 +33,8 @@ WAITING = "waiting"
 _NEW_POINTS = 28
 # Of less noise no more is known than that it is little beside the drop.
 _LEAST_NOISE = 1 / 30
+# An e-value's logarithm, so that it stays a finite number.
+_MOST = 700.0
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,17 @@ class State:
     def evidence(self) -> float:
         """How far it is to the alarm after the newest point, by the detector that is nearest: above 1 is one."""
         return max((float(path[-1]) / self.levels[name] for name, path in self.paths.items() if len(path)), default=0.0)
+
+    @property
+    def e_value(self) -> float | None:
+        """The guaranteeing detector as an e-value: M/t after t points, None before any.
+
+        As long as the loss has not risen by more than half of the drop, each point adds at most 1 to what M is expected
+        to be (``calibration``), so M/t is expected to be 1 at most, as far as CERTAINTY goes. That holds at one fixed
+        time, not for the largest of several mornings.
+        """
+        path = self.paths[GUARANTEE]
+        return math.exp(min(float(path[-1]) - math.log(len(path)), _MOST)) if len(path) else None
 
 
 def state(
@@ -114,6 +127,7 @@ def decide(
     numbers = {"evidence": found.evidence, "reference": found.reference, "spread": found.spread}
     numbers |= {f"{name}_level": level for name, level in found.levels.items()}
     numbers |= {name: float(path[-1]) for name, path in found.paths.items() if len(path)}
+    numbers |= {} if found.e_value is None else {"e_value": found.e_value}
     told = f"evidence {found.evidence:.2f}, alarm above 1"
     if found.evidence <= 1:
         return Verdict(Decision.KEEP, (f"not degraded: {told}",), numbers)
