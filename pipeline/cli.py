@@ -56,6 +56,22 @@ def status(names: Names = None, as_json: Annotated[bool, typer.Option("--json", 
 
 
 @app.command()
+def digest(
+    send: Annotated[bool, typer.Option("--send", help="Send it as well, to whom ZETA_DIGEST names.")] = False,
+) -> None:
+    """Sum up the fleet: what is not known this morning, then the models by the evidence that they have degraded."""
+    from pipeline import digest, fleet, settings
+    from pipeline.adapters import notifier
+
+    settings.load()
+    to = [settings.digest_destination()] if send else []
+    message = digest.of(fleet.standings([], datetime.now(UTC)))
+    print(message.title, message.text, sep="\n\n")
+    if send:
+        notifier.send(message, to)
+
+
+@app.command()
 def rollback(name: Name) -> None:
     """Bring the previous champion back; the two change places."""
     from pipeline import delivery, workspace
