@@ -6,7 +6,7 @@ import signal
 import subprocess
 import tempfile
 from collections import deque
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,52 +25,43 @@ ERROR_LINES = 20
 """How much of the end of a command's log is the text of its error."""
 
 
-class Step(BaseOperator, SkipMixin):
-    """Run ``zeta STEP MODEL --at TIME``. Its last line on stdout, a JSON object, is the answer and kept as XCom.
+class Command(BaseOperator):
+    """Run ``zeta ARGUMENTS``. What it says on stdout is kept as XCom.
 
-    ``goes_on`` are the verdicts with which the DAG goes on; with any other the next task is skipped. A task whose
-    command fails keeps the end of its log as XCom ``error``; only the exit codes of TRY_AGAIN are tried again.
+    A task whose command fails keeps the end of its log as XCom ``error``; only the exit codes of TRY_AGAIN are tried
+    again.
     """
 
-    inherits_from_skipmixin = True
-
-    def __init__(self, *, model: str, goes_on: Collection[str] = (), **settings: Any) -> None:
+    def __init__(self, *, arguments: Sequence[str] = (), **settings: Any) -> None:
         super().__init__(**settings)
-        self.model = model
-        self.goes_on = goes_on
+        self.arguments = arguments
         self._process: subprocess.Popen[str] | None = None
 
-    def execute(self, context: Any) -> dict[str, Any]:
-        """Run the step; return its answer."""
-        answer = self.run_command(context, command_name(self.task_id))
-        if self.goes_on and answer["verdict"] not in self.goes_on:
-            context["ti"].xcom_push("return_value", answer)
-            self.skip(context["ti"], self.get_direct_relatives(upstream=False))
-        return answer
+    def execute(self, context: Any) -> Any:
+        """Run the command; return what it says."""
+        return self.zeta(context, *self.arguments)
 
     def on_kill(self) -> None:
         """Stop the command when Airflow stops the task."""
         if self._process:
             self._process.terminate()
 
-    def run_command(self, context: Any, step: str, *options: str) -> dict[str, Any]:
-        """Run one command for the time that the run stands for; return its answer."""
+    def zeta(self, context: Any, *arguments: str) -> str:
+        """Run one command; return what it says."""
         ti, run = context["ti"], context["dag_run"]
-        at = (run.logical_date or run.run_after).isoformat()
         link = f"{conf.get('api', 'base_url', fallback='')}/dags/{self.dag_id}/runs/{run.run_id}"
         tail: deque[str] = deque(maxlen=ERROR_LINES)
         try:
-            code, output = self._follow([COMMAND, step, self.model, "--at", at, *options], link, tail)
+            code, output = self._follow([COMMAND, *arguments], link, tail)
         except AirflowTaskTimeout as timeout:
-            tail.append(f"{step} was stopped: it took longer than {self.execution_timeout}")
+            tail.append(f"{arguments[0]} was stopped: it took longer than {self.execution_timeout}")
             ti.xcom_push("error", "\n".join(tail))
             raise AirflowFailException(tail[-1]) from timeout
         if code:
             ti.xcom_push("error", "\n".join(tail))
             failure = AirflowException if code in TRY_AGAIN else AirflowFailException
-            raise failure(f"zeta {step} {self.model}: exit code {code}")
-        answer: dict[str, Any] = json.loads(output.splitlines()[-1])
-        return answer
+            raise failure(f"zeta {' '.join(arguments[:2])}: exit code {code}")
+        return output
 
     def _follow(self, argv: list[str], link: str, tail: deque[str]) -> tuple[int, str]:
         """Run a command, what it says on stderr in the task's log; return its exit code and its stdout."""
@@ -90,6 +81,35 @@ class Step(BaseOperator, SkipMixin):
                 self._process.wait()
             output.seek(0)
             return code, output.read()
+
+
+class Step(Command, SkipMixin):
+    """Run ``zeta STEP MODEL --at TIME``. Its last line on stdout, a JSON object, is the answer and kept as XCom.
+
+    ``goes_on`` are the verdicts with which the DAG goes on; with any other the next task is skipped.
+    """
+
+    inherits_from_skipmixin = True
+
+    def __init__(self, *, model: str, goes_on: Collection[str] = (), **settings: Any) -> None:
+        super().__init__(**settings)
+        self.model = model
+        self.goes_on = goes_on
+
+    def execute(self, context: Any) -> dict[str, Any]:
+        """Run the step; return its answer."""
+        answer = self.run_command(context, command_name(self.task_id))
+        if self.goes_on and answer["verdict"] not in self.goes_on:
+            context["ti"].xcom_push("return_value", answer)
+            self.skip(context["ti"], self.get_direct_relatives(upstream=False))
+        return answer
+
+    def run_command(self, context: Any, step: str, *options: str) -> dict[str, Any]:
+        """Run one command for the time that the run stands for; return its answer."""
+        run = context["dag_run"]
+        at = (run.logical_date or run.run_after).isoformat()
+        answer: dict[str, Any] = json.loads(self.zeta(context, step, self.model, "--at", at, *options).splitlines()[-1])
+        return answer
 
 
 class Announce(Step):

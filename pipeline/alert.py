@@ -47,12 +47,10 @@ class Outcome:
 class Alert:
     """One message. The title alone must do on a locked phone."""
 
-    model: str
-    owner: str | None
     kind: Kind
     title: str
     body: str
-    links: tuple[tuple[str, str], ...]
+    links: tuple[tuple[str, str], ...] = ()
 
     @property
     def text(self) -> str:
@@ -171,7 +169,7 @@ def _build(kind: Kind, outcome: Outcome, facts: dict[str, str | None]) -> Alert:
     parts = [
         _say((words.happened, *words.did), facts),
         "Next: " + _say((words.next,), facts),
-        _list("Why:", [_line(reason, 300) for reason in outcome.reasons], _MOST_REASONS),
+        _list("Why:", [line(reason, 300) for reason in outcome.reasons], _MOST_REASONS),
         _ends(outcome.error or ""),
         "\n".join(said for sentence in _NUMBERS if (said := _say((sentence,), facts))),
         _list("Worst slices:", _slices(outcome), _MOST_SLICES),
@@ -179,7 +177,7 @@ def _build(kind: Kind, outcome: Outcome, facts: dict[str, str | None]) -> Alert:
     ]
     title = f"{outcome.model}: " + _say((words.title,), facts)
     body = "\n\n".join(part for part in parts if part)
-    return Alert(outcome.model, outcome.owner, kind, title, body, outcome.links)
+    return Alert(kind, title, body, outcome.links)
 
 
 def _facts(outcome: Outcome) -> dict[str, str | None]:
@@ -215,7 +213,7 @@ def _say(sentences: Iterable[str], facts: dict[str, str | None]) -> str:
 
 def _slices(outcome: Outcome) -> list[str]:
     return [
-        f"{_line(one.column, 40)} = {_line(one.value, 40)}: champion {figure(one.champion) or 'no score'}"
+        f"{line(one.column, 40)} = {line(one.value, 40)}: champion {figure(one.champion) or 'no score'}"
         + (f", challenger {figure(one.challenger) or 'no score'}" if one.challenger is not None else "")
         + f", {one.rows:,} rows"
         + (", outside the margin" if one.outside else "")
@@ -228,7 +226,8 @@ def _list(heading: str, items: list[str], most: int) -> str:
     return "\n".join([heading, *(f"- {item}" for item in items[:most] + more)]) if items else ""
 
 
-def _line(text: str, most: int) -> str:
+def line(text: str, most: int) -> str:
+    """Return a text on one line, cut when it is longer than ``most``."""
     text = " ".join(text.split())
     return text if len(text) <= most else text[: most - 1] + "…"
 

@@ -1,15 +1,15 @@
-"""The command line: ``zeta``. A step prints one JSON object, identifiers only; the rest goes to stderr."""
+"""The command line: ``zeta``. What it is asked for goes to stdout, the rest to stderr."""
 
 import json
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipeline import terminal
+from pipeline import tasks, terminal
 from pipeline.errors import ConfigError, Permanent
+from pipeline.terminal import At, Name, Names
 
 if TYPE_CHECKING:
     from pipeline.verdict import Verdict
@@ -21,53 +21,16 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Keeps a fleet of supervised models healthy in production.",
 )
-Name = Annotated[str, typer.Argument(help="The model: a folder in models/.", show_default=False)]
-Names = Annotated[list[str] | None, typer.Argument(help="Models.", show_default="all")]
-At = Annotated[str, typer.Option(help="The logical time, ISO 8601.", show_default="now")]
+app.add_typer(tasks.app)
 First = Annotated[str, typer.Option("--from", help="The first day, such as 2013-01-01.", show_default=False)]
 Last = Annotated[str, typer.Option("--to", help="The last day.", show_default=False)]
 Out = Annotated[Path | None, typer.Option(help="The folder for its files.", show_default="$ZETA_HOME/backtest/NAME")]
-STEPS = {
-    "evaluate": "Score the champion on fresh labelled rows.",
-    "decide": "Judge the champion: keep, retrain, data_bad or insufficient.",
-    "train": "Train a challenger and register it.",
-    "gate": "Compare challenger, champion and simple baseline on rows that none has seen.",
-    "build-image": "Build the image of a challenger that passed the gate.",
-    "roll-out": "Roll the challenger out behind a canary, then move the alias champion.",
-}
 
 
 def main() -> None:
     """Run a command."""
     with terminal.told():
         app()
-
-
-def _step(step: str) -> Callable[..., None]:
-    def command(name: Name, at: At = "") -> None:
-        from pipeline import steps, workspace
-
-        with workspace.alone(name):
-            print(json.dumps(steps.STEPS[step](workspace.load(name), terminal.moment(at))))
-
-    return command
-
-
-for _name, _help in STEPS.items():
-    app.command(_name, help=_help, rich_help_panel="Steps of a run")(_step(_name))
-
-
-@app.command(rich_help_panel="Steps of a run")
-def announce(
-    name: Name,
-    at: At = "",
-    failed: Annotated[str, typer.Option(help="The step that failed.", show_default=False)] = "",
-    error: Annotated[str, typer.Option(help="What it said.", show_default=False)] = "",
-) -> None:
-    """Page the on-call when there is news."""
-    from pipeline import announcement
-
-    print(json.dumps(announcement.announce(name, terminal.moment(at), failed or None, error or None)))
 
 
 @app.command()
@@ -90,6 +53,22 @@ def status(names: Names = None, as_json: Annotated[bool, typer.Option("--json", 
         print(json.dumps(fleet.as_json(found), ensure_ascii=False))
     else:
         Console().print(fleet.table(found))
+
+
+@app.command()
+def digest(
+    send: Annotated[bool, typer.Option("--send", help="Send it as well, to whom ZETA_DIGEST names.")] = False,
+) -> None:
+    """Sum up the fleet: what is not known this morning, then the models by the evidence that they have degraded."""
+    from pipeline import digest, fleet, settings
+    from pipeline.adapters import notifier
+
+    settings.load()
+    to = [settings.digest_destination()] if send else []
+    message = digest.of(fleet.standings([], datetime.now(UTC)))
+    print(message.title, message.text, sep="\n\n")
+    if send:
+        notifier.send(message, to)
 
 
 @app.command()

@@ -32,6 +32,8 @@ WAITING = "waiting"
 _RECENT = 5
 # A slice has few rows: its reference is hardly off by more standard errors than this.
 _ERRORS = 3
+# An e-value's logarithm, so that it stays a finite number.
+_MOST = 700.0
 Split = tuple[Sequence[Point], Sequence[Point]]
 """Points of a reference, and those since."""
 
@@ -60,6 +62,17 @@ class State:
     def evidence(self) -> float:
         """How far it is to the alarm, by the detector that is nearest: above 1 is one."""
         return max(self.ratios.values())
+
+    @property
+    def e_value(self) -> float | None:
+        """The guaranteeing detector as an e-value: M/t after t points, None before any.
+
+        As long as the loss has not risen by more than half of the drop, each point adds at most 1 to what M is expected
+        to be (``calibration``), so M/t is expected to be 1 at most, as far as CERTAINTY goes. That holds at one fixed
+        time, not for the largest of several mornings.
+        """
+        path = self.paths[GUARANTEE]
+        return math.exp(min(float(path[-1]) - math.log(len(path)), _MOST)) if len(path) else None
 
 
 def state(
@@ -152,6 +165,7 @@ def decide(
     numbers = {"evidence": found.evidence, "reference": found.reference, "spread": found.spread}
     numbers |= {f"{name}_level": level for name, level in found.levels.items()}
     numbers |= {name: float(path[-1]) for name, path in found.paths.items() if len(path)}
+    numbers |= {} if found.e_value is None else {"e_value": found.e_value}
     told = f"evidence {found.evidence:.2f}, alarm above 1"
     if found.evidence <= 1:
         return Verdict(Decision.KEEP, (f"not degraded: {told}",), numbers)

@@ -1,7 +1,6 @@
 """The fleet: how each model stands, for ``zeta status``."""
 
-from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -12,39 +11,18 @@ from rich.table import Table
 from rich.text import Text
 
 from pipeline import config, settings, workspace
-from pipeline.adapters.registry import CHAMPION, PAUSED
+from pipeline.adapters.registry import CHAMPION, PAUSED, Registry, Version
+from pipeline.adapters.runs import unprefixed
 from pipeline.errors import ConfigError, ZetaError
 from pipeline.rollout import Release
+from pipeline.standing import Standing
 from pipeline.trouble import Trouble
 from pipeline.workspace import Workspace
 
 _BARS = "▁▂▃▄▅▆▇█"
 _SHOWN_POINTS = 10
-
-
-@dataclass(frozen=True)
-class Standing:
-    """How one model stands. What is not known is None; ``fault`` says why nothing is."""
-
-    model: str
-    owner: str | None = None
-    champion: str | None = None
-    digest: str | None = None
-    score: str | None = None
-    now: float | None = None
-    deployed: float | None = None
-    trend: tuple[float, ...] = ()
-    verdict: str | None = None
-    reasons: str | None = None
-    judged_at: str | None = None
-    next_run: str | None = None
-    release: str | None = None
-    servers: str | None = None
-    canary: str | None = None
-    address: str | None = None
-    paused: str | None = None
-    trouble: Trouble | None = None
-    fault: str | None = None
+# How long after its time a run may take to a verdict.
+_PATIENCE = timedelta(hours=1)
 
 
 def standings(names: list[str], now: datetime) -> list[Standing]:
@@ -65,9 +43,7 @@ def _standing(name: str, now: datetime) -> Standing:
 def _of(work: Workspace, now: datetime) -> Standing:
     name, registry = work.config.name, work.registry
     champion = registry.aliased(name, CHAMPION)
-    last = next(iter(registry.runs(name, 1)), None)
-    tags = registry.run_tags(last.info.run_id) if last else {}
-    zone = ZoneInfo(work.config.timezone)
+    verdict, here = _verdict(registry, champion, name), now.astimezone(ZoneInfo(work.config.timezone))
     serving, canary = (work.platform.seen(name, role) for role in ("stable", "canary"))
     points = registry.points(champion) if champion else []
     known = champion is not None and champion.tag("score") == work.config.evaluation.score
@@ -78,20 +54,36 @@ def _of(work: Workspace, now: datetime) -> Standing:
         champion=champion.number if champion else None,
         digest=champion.tags.get("digest") if champion else None,
         score=work.config.evaluation.score,
-        now=last.data.metrics.get("score") if last else None,
         deployed=score.from_loss(float(champion.tag("reference_loss"))) if champion and known else None,
         trend=tuple(score.from_loss(point.loss) for point in points[-_SHOWN_POINTS:]),
-        verdict=tags.get("verdict"),
-        reasons=tags.get("reasons"),
-        judged_at=tags.get("at"),
-        next_run=croniter(work.config.schedule, now.astimezone(zone)).get_next(datetime).isoformat(),
+        missed=_missed(work.config.schedule, here, verdict.get("judged_at")),
+        next_run=croniter(work.config.schedule, here).get_next(datetime).isoformat(),
         release=_running(serving) if serving else None,
         servers="{}/{}".format(*serving.servers) if serving else None,
         canary=_running(canary) if canary else None,
         address=serving.address if serving else None,
         paused=registry.note(name, PAUSED),
         trouble=Trouble.from_json(trouble) if trouble else None,
+        **verdict,
     )
+
+
+def _verdict(registry: Registry, champion: Version | None, name: str) -> dict[str, Any]:
+    """Return what there is to say of the newest run that has a verdict."""
+    run = next((run for run in registry.runs(name) if "zeta.verdict" in run.data.tags), None)
+    if run is None:
+        return {}
+    tags, numbers = unprefixed(run.data.tags), run.data.metrics
+    told = {"verdict": tags["verdict"], "reasons": tags.get("reasons"), "now": numbers.get("score")}
+    told |= {"judged": tags.get("champion"), "judged_at": tags["at"]}
+    if champion and champion.number == tags.get("champion"):
+        told |= {"evidence": numbers.get("evidence"), "e_value": numbers.get("e_value")}
+    return told
+
+
+def _missed(schedule: str, now: datetime, judged_at: str | None) -> str | None:
+    due = croniter(schedule, now - _PATIENCE).get_prev(datetime)
+    return None if judged_at and datetime.fromisoformat(judged_at) >= due else due.isoformat()
 
 
 def table(standings: list[Standing]) -> Table:

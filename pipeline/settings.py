@@ -5,6 +5,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from croniter import croniter
 from dotenv import load_dotenv
 
 from pipeline.errors import ConfigError
@@ -116,6 +117,26 @@ def source_url(source: str) -> str:
 def alert_url(name: str) -> str:
     """Return the Apprise URL of the destination that model.yaml calls ``name``."""
     return _required(f"ZETA_ALERT_{_upper(name)}", "an Apprise URL such as slack://... or json://host/path")
+
+
+def digest_destination() -> str:
+    """Return the name of the destination that gets the morning digest; ConfigError when it has no URL."""
+    name = _required("ZETA_DIGEST", "the NAME of the ZETA_ALERT_<NAME> that is to get the digest")
+    alert_url(name)
+    return name
+
+
+def digest_schedule() -> str | None:
+    """Return when the digest is sent (cron, UTC), None when there is to be none.
+
+    Apart from load(): a fault of it stops no model.
+    """
+    if not os.environ.get("ZETA_DIGEST"):
+        return None
+    schedule = os.environ.get("ZETA_DIGEST_SCHEDULE", "0 9 * * *")
+    if len(schedule.split()) != 5 or not croniter.is_valid(schedule):
+        raise ConfigError(f'ZETA_DIGEST_SCHEDULE={schedule!r}: expected five cron fields, such as "0 9 * * *"')
+    return schedule
 
 
 def destinations() -> list[str]:

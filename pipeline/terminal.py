@@ -1,4 +1,4 @@
-"""What the commands have in common: how they log, how they read a time, how an error is told."""
+"""What the commands have in common: their arguments, how they log, how they read a time, how an error is told."""
 
 import logging
 import os
@@ -6,8 +6,15 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from typing import Annotated
+
+import typer
 
 from pipeline.errors import ConfigError, ZetaError
+
+Name = Annotated[str, typer.Argument(help="The model: a folder in models/.", show_default=False)]
+Names = Annotated[list[str] | None, typer.Argument(help="Models.", show_default="all")]
+At = Annotated[str, typer.Option(help="The logical time, ISO 8601.", show_default="now")]
 
 
 @contextmanager

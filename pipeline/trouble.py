@@ -11,7 +11,7 @@ from pipeline.errors import DataError
 
 
 class Kind(StrEnum):
-    """What there is to say about a run."""
+    """What there is to say: about a run or, with the digest, about the fleet."""
 
     GATE_REJECTED = "gate_rejected"
     DATA_BAD = "data_bad"
@@ -24,11 +24,12 @@ class Kind(StrEnum):
     OVER = "over"
     PROMOTED = "promoted"
     PROMOTED_BY_HAND = "promoted_by_hand"
+    DIGEST = "digest"
 
     @property
     def is_trouble(self) -> bool:
-        """Whether somebody has to act: not when a version was promoted, nor at the end of a trouble."""
-        return self not in (Kind.OVER, Kind.PROMOTED, Kind.PROMOTED_BY_HAND)
+        """Whether somebody has to act: not when a version was promoted, when a trouble is over, nor in a digest."""
+        return self not in (Kind.OVER, Kind.PROMOTED, Kind.PROMOTED_BY_HAND, Kind.DIGEST)
 
 
 @dataclass(frozen=True)

@@ -122,6 +122,27 @@ def test_the_guaranteeing_detector_finds_a_long_small_drop_alone():
     assert found.paths["guarantee"][-1] < found.levels["guarantee"]
 
 
+def test_the_e_value_is_the_guaranteeing_detectors_evidence_over_the_points_that_it_is_made_of():
+    reference, usual, worse = history(1, 28), history(2, 40), history(2, 40, worse=0.05)
+    found = state(reference, worse, RULE)
+    assert found.e_value == pytest.approx(np.exp(found.paths["guarantee"][-1]) / 40)
+    assert judged(reference, worse).numbers["e_value"] == found.e_value > 1000
+    assert judged(reference, usual).numbers["e_value"] < 1
+
+
+def test_without_a_point_there_is_no_e_value_and_none_is_too_high_for_a_number():
+    assert "e_value" not in judged(history(1, 28), []).numbers
+    collapsed = state(history(1, 28, rows=2000), history(2, 400, rows=2000, worse=0.6), RULE)
+    assert collapsed.paths["guarantee"][-1] > 1000
+    assert 1e300 < collapsed.e_value < np.inf
+
+
+def test_of_unchanged_champions_no_more_have_a_high_e_value_than_markovs_inequality_allows():
+    found = [state(history([seed, 0], 28), history([seed, 1], 20), RULE).e_value for seed in range(200)]
+    for high in (2, 5, 20):
+        assert np.mean(np.array(found) >= high) <= 1 / high
+
+
 @pytest.mark.parametrize("references", [5, 8, 28])
 def test_a_collapse_is_found_within_days_however_little_is_known_and_is_not_forgotten(references):
     reference, usual = history(1, references, rows=40), history(2, 7, rows=40)

@@ -1,7 +1,7 @@
 """How the fleet stands, told by the command ``zeta status`` of a real installation."""
 
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import httpx
 import pytest
@@ -38,12 +38,39 @@ def test_for_scripts_every_model_is_told_with_all_that_is_known(standing):
     losses = [point.loss for point in made.registry.points(made.registry.aliased(serving, "champion"))]
     assert one["trend"] == pytest.approx([1 - loss for loss in losses[-10:]])
     assert min(one["trend"]) <= one["now"] <= max(one["trend"])
+    assert (one["judged"], one["evidence"] <= 1, one["e_value"] < 20) == ("1", True, True)
     assert "T05:00:00+00:00" in one["next_run"]
     assert httpx.get(one["address"], trust_env=False).json()["version"] == "1"
     assert {key for key, value in told[new].items() if value not in (None, [])} == {
-        "model", "owner", "score", "next_run",
+        "model", "owner", "score", "missed", "next_run",
     }  # fmt: skip
     assert "'guessing'" in told[broken]["fault"]
+
+
+@pytest.mark.parametrize(
+    ("day", "minutes", "missed"),
+    [(KEEP, 5, None), (KEEP + 1, 0, None), (KEEP + 1, 60, None), (KEEP + 1, 61, KEEP + 1), (KEEP + 3, 0, KEEP + 2)],
+)
+def test_a_verdict_is_missed_an_hour_after_its_time(standing, day, minutes, missed):
+    _, serving, _, _ = standing
+    [one] = fleet.standings([serving], at(day) + timedelta(minutes=minutes))
+    assert one.missed == (missed and at(missed).isoformat())
+
+
+def test_a_run_that_came_to_no_verdict_hides_none(standing):
+    made, serving, _, _ = standing
+    made.registry.run(serving, at(KEEP + 1))
+    [one] = fleet.standings([serving], at(KEEP + 1) + timedelta(hours=4))
+    assert (one.verdict, one.judged_at, one.missed) == ("keep", at(KEEP).isoformat(), at(KEEP + 1).isoformat())
+
+
+def test_evidence_against_an_earlier_version_is_none_against_the_champion(standing):
+    made, serving, _, _ = standing
+    run = made.registry.run(serving, at(KEEP))
+    made.registry.record(run, {"champion": "0"})
+    [one] = fleet.standings([serving], at(KEEP))
+    made.registry.record(run, {"champion": "1"})
+    assert (one.champion, one.judged, one.verdict, one.evidence, one.e_value) == ("1", "0", "keep", None, None)
 
 
 def test_the_table_names_every_model_and_what_serves(standing):

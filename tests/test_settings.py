@@ -44,6 +44,16 @@ def test_what_does_not_fit_is_named_with_its_value_and_what_was_expected(monkeyp
     assert words in str(raised.value)
 
 
+def test_a_digest_has_a_schedule_only_when_somebody_gets_it(monkeypatch):
+    monkeypatch.delenv("ZETA_DIGEST", raising=False)
+    monkeypatch.setenv("ZETA_DIGEST_SCHEDULE", "0 7 * * 1-5")
+    assert settings.digest_schedule() is None
+    monkeypatch.setenv("ZETA_DIGEST", "team")
+    assert settings.digest_schedule() == "0 7 * * 1-5"
+    monkeypatch.delenv("ZETA_DIGEST_SCHEDULE")
+    assert settings.digest_schedule() == "0 9 * * *"
+
+
 def test_a_setting_that_is_remembered_is_used_by_every_later_process(home, monkeypatch):
     monkeypatch.delenv("ZETA_SOURCE_SHOP", raising=False)
     settings.remember(settings.load(), "ZETA_SOURCE_SHOP", "sqlite:////tmp/shop.db")

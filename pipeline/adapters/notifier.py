@@ -12,7 +12,7 @@ _log = logging.getLogger(__name__)
 
 
 def send(alert: Alert, destinations: Sequence[str]) -> None:
-    """Send ``alert`` to every destination that model.yaml names; with none, log it as an error.
+    """Send ``alert`` to every destination; with none, log it as an error.
 
     Each destination is tried, whatever the others do. Then one error names those that failed and why:
     Temporary when a delivery failed, ConfigError when nothing but settings are wrong.
@@ -39,7 +39,7 @@ def _deliver(alert: Alert, destination: str) -> None:
     from apprise import Apprise, LogCapture, NotifyFormat, NotifyType
 
     url = alert_url(destination)
-    kinds = {Kind.OVER: NotifyType.SUCCESS, Kind.PROMOTED: NotifyType.INFO}
+    kinds = {Kind.OVER: NotifyType.SUCCESS, Kind.PROMOTED: NotifyType.INFO, Kind.DIGEST: NotifyType.INFO}
     with LogCapture(level=logging.WARNING, fmt="%(message)s") as said:
         apprise = Apprise()
         if not apprise.add(url):

@@ -34,8 +34,8 @@ class Runs:
         moment = at.astimezone(UTC).isoformat(timespec="seconds")
         return self.find_or_create(model, {"kind": "pipeline", "at": moment}, f"{moment[:16]}Z")
 
-    def runs(self, model: str, limit: int = 1000) -> list["Run"]:
-        """Return the newest pipeline runs by their logical time."""
+    def runs(self, model: str) -> list["Run"]:
+        """Return the pipeline runs, the newest by their logical time first; at most 1000."""
         with calls():
             experiment = self.client.get_experiment_by_name(model)
             if experiment is None:
@@ -43,7 +43,7 @@ class Runs:
             found = self.client.search_runs(
                 [experiment.experiment_id], "tags.`zeta.kind` = 'pipeline'", max_results=1000
             )
-        return sorted(found, key=lambda run: run.data.tags["zeta.at"], reverse=True)[:limit]
+        return sorted(found, key=lambda run: run.data.tags["zeta.at"], reverse=True)
 
     def run_tags(self, run_id: str) -> dict[str, str]:
         """Return a run's tags, without their prefix."""

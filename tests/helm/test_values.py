@@ -86,6 +86,8 @@ def test_helm_zeta_takes_no_key_that_it_does_not_know(zeta):
         (("models", "gateway"), "zeta", "/models/gateway"),
         (("models", "domain"), "", "/models/domain"),
         (("models", "prometheus"), "prometheus:9090", "/models/prometheus"),
+        (("digest", "to"), "slack://a/b", "/digest/to"),
+        (("digest", "schedule"), "daily", "/digest/schedule"),
         (("airflow", "url"), "localhost", "/airflow/url"),
         (("mlflow", "url"), "mlflow:5000", "/mlflow/url"),
         (("airflow", "parallelism"), 0, "/airflow/parallelism"),

@@ -186,6 +186,14 @@ def test_settings_of_the_user_win_and_reach_services_and_tasks(full):
     assert environment(full.pods()["zeta-scheduler"])["AIRFLOW__CORE__PARALLELISM"] == "3"
 
 
+def test_a_digest_is_known_to_whoever_reads_dags_and_to_the_tasks_when_there_is_one(zeta, plain):
+    full = zeta.render({"digest": {"to": "oncall", "schedule": "30 7 * * 1-5"}})
+    for name in ("zeta-dag-processor", "zeta-task"):
+        found = environment(full.pods()[name])
+        assert (found["ZETA_DIGEST"], found["ZETA_DIGEST_SCHEDULE"]) == ("oncall", "30 7 * * 1-5")
+        assert not [variable for variable in environment(plain.pods()[name]) if variable.startswith("ZETA_DIGEST")]
+
+
 def test_a_change_of_the_tasks_pod_restarts_the_scheduler_that_makes_them_and_nothing_else(zeta, plain):
     found = zeta.render({"tasks": {"scratch": "1Gi"}}).pods()
     assert {name for name, pod in found.items() if pod != plain.pods()[name]} == {"zeta-task", "zeta-scheduler"}

@@ -65,6 +65,10 @@ AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL: "1"
 AIRFLOW__WORKERS__MAX_FAILED_HEARTBEATS: "60"
 ZETA_HOME: /tmp/zeta
 ZETA_MODELS: /app/models
+{{- with .Values.digest.to }}
+ZETA_DIGEST: {{ . | quote }}
+ZETA_DIGEST_SCHEDULE: {{ $.Values.digest.schedule | quote }}
+{{- end }}
 {{- end }}
 
 {{/* What only Airflow's own services need. */}}
