@@ -1,7 +1,7 @@
 """The DAG of the morning digest, ``zeta-digest``: there when ZETA_DIGEST says who gets it.
 
-A file of its own: a schedule that is none is its import error alone. A model's DAG is called ``zeta_<name>``, so none has this one's
-name.
+A file of its own: a schedule that is none is its import error alone. A model's DAG is called ``zeta_<name>``, so none
+has this one's name.
 """
 
 from datetime import timedelta

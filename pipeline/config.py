@@ -110,6 +110,10 @@ class Evaluation(_Section):
     score: str = Field(description="A score's name, or model.<name> for one of your own in the model's code.")
     k: Positive = Field(default=10, description="How many answers recall_at_k looks at.")
     minimum_rows: Positive = Field(default=500, description="Days are pooled until a point has as many rows.")
+    control: Duration | None = Field(
+        default=None,
+        description="A fresh fit, at most this old, answers the same rows: stale, or harder data?",
+    )
     slices: list[Column] = Field(default=[], description="Columns whose values are watched one by one.")
 
 

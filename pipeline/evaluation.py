@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -13,6 +13,7 @@ from pipeline.checks import Profile
 from pipeline.comparison import discordant
 from pipeline.config import ModelConfig
 from pipeline.data import DAY, KEY, Window, as_date, inputs, slice_values
+from pipeline.gap import Gap
 from pipeline.manifest import Kind
 from pipeline.scores import Output, RowStatistics, Score
 from pipeline.tally import Point, Tally
@@ -33,6 +34,14 @@ class Subject:
     predict: Callable[["DataFrame", Output, int], np.ndarray]
 
 
+@dataclass(frozen=True)
+class Control:
+    """A fresh fit that answers the same rows; ``seen``: the sorted keys (uint64) that it was trained on."""
+
+    subject: Subject
+    seen: np.ndarray
+
+
 class SliceScore(msgspec.Struct, frozen=True):
     """The score of one slice."""
 
@@ -46,7 +55,8 @@ class Evaluation(msgspec.Struct, frozen=True):
     """What one morning found about the champion. ``score`` and its 95 % interval are None where not defined.
 
     ``points``: new points of the history; ``faults``: why the newest data cannot be trusted;
-    ``set_aside``: days that were left out of the history, with the reason; ``slice_points``: new points by slice.
+    ``set_aside``: days that were left out of the history, with the reason; ``slice_points``: new points by slice;
+    ``gaps``: between champion and control, a point for each of ``points`` where it is defined.
     """
 
     window: str
@@ -59,15 +69,18 @@ class Evaluation(msgspec.Struct, frozen=True):
     faults: list[str]
     set_aside: list[str]
     slice_points: dict[str, list[Point]] = {}
+    gaps: list[Point] = []
 
 
 @dataclass(frozen=True)
 class Scored:
-    """Rows scored: a tally a subject, a profile of the data a day, under a binary score a tally of pairs a rival."""
+    """Rows scored: a tally a subject, a profile of the data a day, under a binary score a tally of pairs a rival; the
+    gap to the control, if there is one."""
 
     tallies: dict[str, Tally]
     profiles: dict[int, Profile]
     pairs: dict[str, Tally]
+    gap: Gap | None = None
 
 
 def score_rows(
@@ -77,14 +90,16 @@ def score_rows(
     config: ModelConfig,
     seen: np.ndarray,
     resampled: str | None = None,
+    control: Control | None = None,
 ) -> Scored:
     """Score every subject on the same rows, without those whose key (uint64) is in the sorted array ``seen``.
 
-    ``resampled`` names the subject whose points are wanted with their variance; the others are its rivals.
+    ``resampled`` names the subject whose points are wanted with their variance; the others are its rivals. ``control``
+    is what it is held against on the rows that are new to the control as well.
     """
     rivals = subjects.keys() - {resampled} if score.binary and resampled is not None else set()
-    tallies = {name: Tally(score, name == resampled) for name in subjects}
-    scored = Scored(tallies, {}, {name: Tally(score) for name in rivals})
+    tallies = {name: Tally(score, name == resampled and not score.mean) for name in subjects}
+    scored = Scored(tallies, {}, {name: Tally(score) for name in rivals}, Gap(score) if control else None)
     for batch in batches:
         fresh = batch[~_among(batch[KEY].to_numpy(np.uint64), seen)]
         for day, profile in Profile.by_day(fresh, config).items():
@@ -92,7 +107,9 @@ def score_rows(
             scored.profiles[day] = (known + profile).spanning(1) if known else profile
         labelled = fresh[fresh[config.data.label].notna()]
         if len(labelled):
-            _add(labelled, subjects, score, config, scored, resampled)
+            statistics = _add(labelled, subjects, score, config, scored, resampled)
+            if control and scored.gap:
+                _hold(labelled, control, score, config, scored.gap, statistics[resampled])
     return scored
 
 
@@ -103,10 +120,10 @@ def evaluate(
     config: ModelConfig,
     since: int,
     window: Window,
+    gap: Gap | None = None,
 ) -> Evaluation:
     """Turn scored days into an Evaluation: days from ``since`` become points, ``window`` the score now."""
-    points, faults, set_aside = [], [], []
-    parts: dict[str, list[Point]] = {}
+    made, faults, set_aside = _Points(scored, gap), [], []
     bad = checks.bad_days(profiles, reference, config)
     for days, span, complete in checks.pools(profiles, since, window.end, config.evaluation.minimum_rows):
         profile = checks.pool(profiles, days, span)
@@ -117,18 +134,13 @@ def evaluate(
             faults = faults + found
         if found:
             bad.update(days)
-        elif complete and (labelled := [day for day in days if day in scored.days()]):
-            point = scored.point(labelled, span)
-            if math.isfinite(point.loss + point.variance):
-                points.append(point)
-                _split(scored, point, labelled, parts)
-            else:
-                found = [f"the score and its error are not defined on {point.rows} rows"]
+        elif complete:
+            found = made.add([day for day in days if day in scored.days()], span)
         last = days[-1] if complete else window.end - 1
         set_aside += [f"{as_date(last - span + 1)}..{as_date(last)}: {fault}" for fault in found]
     days = [day for day in scored.days() if window.first <= day < window.end and day not in bad]
-    summary = _summary(scored, days, window, points, faults, set_aside)
-    return msgspec.structs.replace(summary, slice_points=parts)
+    summary = _summary(scored, days, window, made.points, faults, set_aside)
+    return msgspec.structs.replace(summary, slice_points=made.parts, gaps=made.gaps)
 
 
 def shown(score: Score, point: Point, reference: float) -> dict[str, float]:
@@ -138,12 +150,31 @@ def shown(score: Score, point: Point, reference: float) -> dict[str, float]:
     return {"score": value, "score_low": low, "score_high": high, "reference": score.from_loss(reference)}
 
 
-def _split(tally: Tally, point: Point, days: list[int], parts: dict[str, list[Point]]) -> None:
-    """Add what each slice has of a point to its own points, where the rows are enough to say something."""
-    for group in tally.groups():
-        part = tally.part(point, days, group)
-        if part.rows >= FEWEST_SLICE_ROWS and math.isfinite(part.loss + part.variance):
-            parts.setdefault(" = ".join(group), []).append(part)
+@dataclass
+class _Points:
+    """New points of the history, of its slices and of the gap."""
+
+    tally: Tally
+    gap: Gap | None
+    points: list[Point] = field(default_factory=list)
+    parts: dict[str, list[Point]] = field(default_factory=dict)
+    gaps: list[Point] = field(default_factory=list)
+
+    def add(self, days: list[int], span: int) -> list[str]:
+        """Pool labelled days; return why they make no point. Slices make one where their rows say something."""
+        if not days:
+            return []
+        point = self.tally.point(days, span)
+        if not math.isfinite(point.loss + point.variance):
+            return [f"the score and its error are not defined on {point.rows} rows"]
+        self.points.append(point)
+        for group in self.tally.groups():
+            part = self.tally.part(point, days, group)
+            if part.rows >= FEWEST_SLICE_ROWS and math.isfinite(part.loss + part.variance):
+                self.parts.setdefault(" = ".join(group), []).append(part)
+        if self.gap and (gap := self.gap.point(days, span)):
+            self.gaps.append(gap)
+        return []
 
 
 def _summary(
@@ -175,7 +206,7 @@ def _add(
     config: ModelConfig,
     scored: Scored,
     resampled: str | None,
-) -> None:
+) -> dict[str | None, RowStatistics]:
     truth, days = rows[config.data.label].to_numpy(), rows[DAY].to_numpy()
     statistics: dict[str | None, RowStatistics] = {}
     slices = {column: slice_values(rows[column]) for column in config.evaluation.slices}
@@ -185,6 +216,18 @@ def _add(
         scored.tallies[name].add(days, slices, statistics[name])
     for rival, pairs in scored.pairs.items():
         pairs.add(days, {}, discordant(score, statistics[rival], statistics[resampled]))
+    return statistics
+
+
+def _hold(
+    rows: "DataFrame", control: Control, score: Score, config: ModelConfig, gap: Gap, champion: RowStatistics
+) -> None:
+    fresh = ~_among(rows[KEY].to_numpy(np.uint64), control.seen)
+    if fresh.any():
+        held = rows[fresh]
+        predictions = control.subject.predict(inputs(held, dict(control.subject.features)), score.output, score.k)
+        statistics = score.rows(held[config.data.label].to_numpy(), predictions)
+        gap.add(held[DAY].to_numpy(), champion[fresh], statistics)
 
 
 def _among(keys: np.ndarray, sorted_keys: np.ndarray) -> np.ndarray:

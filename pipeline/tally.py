@@ -35,7 +35,7 @@ class Tally:
 
     def __init__(self, score: Score, resample: bool = False) -> None:
         self.score = score
-        self._resample = resample and not score.mean
+        self._resample = resample
         self._sums: dict[Group, dict[int, np.ndarray]] = {ALL: {}}
         self._resamples: dict[int, np.ndarray] = {}
         self._generators: dict[int, np.random.Generator] = {}
@@ -88,13 +88,17 @@ class Tally:
         variance = float(variance_of_mean(sums)) if self.score.mean else whole.variance * whole.rows / rows
         return Point(whole.day, whole.days, rows, float(self.score.loss(sums)), variance)
 
+    def resampled(self, days: list[int]) -> np.ndarray:
+        """Return the (RESAMPLES,) losses of all rows of ``days``, drawn anew; alike in every tally of the same rows."""
+        total = np.zeros((RESAMPLES, max(self._resamples[day].shape[1] for day in days)))
+        for day in days:
+            total[:, : self._resamples[day].shape[1]] += self._resamples[day]
+        return self.score.loss(total)
+
     def _variance(self, days: list[int], sums: np.ndarray) -> float:
         if self.score.mean:
             return float(variance_of_mean(sums))
-        total = np.zeros((RESAMPLES, len(sums)))
-        for day in days:
-            total[:, : self._resamples[day].shape[1]] += self._resamples[day]
-        losses = self.score.loss(total)
+        losses = self.resampled(days)
         defined = losses[np.isfinite(losses)]
         return float(np.var(defined, ddof=1)) if len(defined) > 1 else float("inf")
 
