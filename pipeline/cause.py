@@ -1,7 +1,7 @@
 """Why a champion scores worse than at its deployment: it is stale, or the data got harder. A pure function.
 
 A fresh fit that answers the same rows is the control. What it gets back of the loss, the champion has lost by growing
-old; what it does not, the rows have cost any model of this kind.
+old; what it does not, the rows have cost any model of this kind. But no fit has learnt what changed after its own rows.
 """
 
 from pipeline.comparison import Difference
@@ -9,7 +9,7 @@ from pipeline.comparison import Difference
 STALE, HARDER, OPEN = "stale", "harder", "open"
 _WORDS = {
     STALE: "the champion is stale",
-    HARDER: "the data got harder",
+    HARDER: "the data got harder, or changed too lately to be learnt",
     OPEN: "whether the champion is stale or the data got harder is open",
 }
 
@@ -26,5 +26,5 @@ def told(rise: float, regained: Difference, smallest_drop: float) -> str:
     cause = find(rise, regained, smallest_drop)
     return (
         f"{_WORDS[cause]}: the champion's loss changed by {rise:+.3f} since its deployment, and on the same rows "
-        f"a fresh fit is better by {regained.estimate:+.3f} ({regained.low:+.3f} to {regained.high:+.3f})"
+        f"a fresh fit gains {regained.estimate:+.3f} ({regained.low:+.3f} to {regained.high:+.3f})"
     )

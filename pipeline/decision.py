@@ -30,8 +30,8 @@ class Inputs(msgspec.Struct, frozen=True, kw_only=True):
     ``evaluation`` and the points are there only when that is the configured ``score``. ``evaluation``: this morning's,
     but for what it added to the history. ``reference`` and ``since``: the history, as ``split`` has it; ``earlier``:
     the reference of each earlier champion (what came after may hold the drop that ended it); ``slices``: reference and
-    points since of each slice. ``retrained``: the logical time of the newest training; ``paused``: why a person has
-    paused the model.
+    points since of each slice; ``gaps``: to the control, None without one. ``retrained``: the logical time of the
+    newest training; ``paused``: why a person has paused the model.
     """
 
     at: datetime
@@ -46,6 +46,7 @@ class Inputs(msgspec.Struct, frozen=True, kw_only=True):
     since: list[Row] = []
     earlier: list[list[Row]] = []
     slices: dict[str, tuple[list[Row], list[Row]]] = {}
+    gaps: list[Row] | None = None
     retrained: datetime | None = None
     paused: str | None = None
 
@@ -83,6 +84,7 @@ def decide(inputs: Inputs) -> Verdict:
             inputs.minimum_rows,
             [points(history) for history in inputs.earlier],
             {name: (points(reference), points(since)) for name, (reference, since) in inputs.slices.items()},
+            None if inputs.gaps is None else points(inputs.gaps),
         )
     cooled = detection.cool(verdict, inputs.at, inputs.retrained, inputs.cooldown)
     return detection.pause(cooled, inputs.paused)
@@ -90,7 +92,7 @@ def decide(inputs: Inputs) -> Verdict:
 
 def seen(evaluation: Evaluation) -> Evaluation:
     """Return an evaluation as ``decide`` sees it: what it added to the history is told by the history."""
-    return msgspec.structs.replace(evaluation, points=[], set_aside=[], slice_points={})
+    return msgspec.structs.replace(evaluation, points=[], set_aside=[], slice_points={}, gaps=[])
 
 
 def split(history: Sequence[Point], gate_end: int) -> tuple[list[Row], list[Row]]:

@@ -2,8 +2,9 @@
 
 Detectors (``calibration``) look at the loss after every point, and any is enough: a fast one for the smallest drop that
 matters, one for a collapse, both calibrated by simulation, and one that guarantees its share of the false alarms
-without; another of its kind looks at the slices. All compare with the mean over the champion's reference, frozen at its
-deployment.
+without; another of its kind looks at the slices. All compare with the mean over the champion's reference, frozen at
+its deployment. Where a fresh fit answers the same rows, one more looks at how much better that is: it sees what the
+champion loses by growing old, and nothing of what makes a day hard for both. Its reference is the first gaps.
 """
 
 import math
@@ -12,16 +13,18 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import numpy as np
+from scipy.special import ndtri
 
-from pipeline import calibration, history
+from pipeline import calibration, cause, history, noise
+from pipeline.comparison import Difference
 from pipeline.config import Degradation
 from pipeline.evaluation import Evaluation
 from pipeline.history import History, losses
 from pipeline.tally import Point
 from pipeline.verdict import Decision, Verdict
 
-FAST, COLLAPSE, GUARANTEE, SLICES = "fast", "collapse", "guarantee", "slices"
-SHARES = {FAST: 0.75, COLLAPSE: 0.1, GUARANTEE: 0.15, SLICES: 0.1}
+FAST, COLLAPSE, GUARANTEE, SLICES, STALE = "fast", "collapse", "guarantee", "slices", "stale"
+SHARES = {FAST: 0.85, COLLAPSE: 0.05, GUARANTEE: 0.1, SLICES: 0.1, STALE: 0.5}
 """What each detector has of the false alarms, relative to the others that are there."""
 CERTAINTY = 0.95
 """How probably the noise is no more than a guaranteeing detector believes."""
@@ -81,33 +84,40 @@ def state(
     rule: Degradation,
     earlier: Iterable[Sequence[Point]] = (),
     slices: Mapping[str, Split] | None = None,
+    gaps: Sequence[Point] | None = None,
 ) -> State:
     """Run the detectors over ``points`` (oldest first) against at least three ``reference`` points.
 
     ``earlier`` holds the histories of earlier champions: what was noise to them is noise to this one. ``slices``: the
-    points of each slice.
+    points of each slice; ``gaps``: between champion and control, None without one.
     """
     drop, known = rule.smallest_drop, history.learn(reference, points, rule.smallest_drop, earlier)
     a_year = max(round(DAYS_A_YEAR * len(reference) / sum(point.days for point in reference)), 1)
-    alpha = shares(rule, FAST, COLLAPSE, GUARANTEE, *([SLICES] if slices else []))
+    there = (FAST, True), (COLLAPSE, True), (GUARANTEE, True), (SLICES, bool(slices)), (STALE, gaps is not None)
+    alpha = shares(rule, *(name for name, is_there in there if is_there))
     paths, levels = _calibrated(known, drop, a_year, alpha)
     paths[GUARANTEE] = calibration.detector(known.since, known.mean, drop, known.variance(CERTAINTY))
     worst = None
     if slices:
         paths[SLICES], worst = _slices([point.day for point in points], slices, drop)
     levels |= {name: math.log(a_year / alpha[name]) for name in paths.keys() - levels.keys()}
+    if gaps is not None and len(gaps) > len(reference):
+        apart = history.learn(gaps[: len(reference)], gaps[len(reference) :], drop, (), noise.WANDER_OF_A_GAP)
+        paths[STALE], levels[STALE] = _cusum(apart, drop, drop / apart.unit, a_year, alpha[STALE])
     return State(known.mean, known.spread, paths, levels, worst)
 
 
 def _calibrated(
     known: History, drop: float, a_year: int, alpha: Mapping[str, float]
 ) -> tuple[dict[str, np.ndarray], dict[str, float]]:
-    paths, levels = {}, {}
-    for name, size in sizes(drop / known.unit).items():
-        threshold = calibration.threshold(known.weights, size, known.references, a_year, alpha[name])
-        paths[name] = calibration.cusum(known.since, known.mean, size * known.unit) / drop
-        levels[name] = known.unit / drop * float(threshold)
-    return paths, levels
+    found = {name: _cusum(known, drop, size, a_year, alpha[name]) for name, size in sizes(drop / known.unit).items()}
+    return {name: path for name, (path, _) in found.items()}, {name: level for name, (_, level) in found.items()}
+
+
+def _cusum(known: History, drop: float, size: float, a_year: int, alpha: float) -> tuple[np.ndarray, float]:
+    """Return a path and its level, in smallest drops; ``size`` is what is looked for, in units of the noise."""
+    level = calibration.threshold(known.weights, size, known.references, a_year, alpha)
+    return calibration.cusum(known.since, known.mean, size * known.unit) / drop, known.unit / drop * float(level)
 
 
 def _slices(days: Sequence[int], slices: Mapping[str, Split], drop: float) -> tuple[np.ndarray, str | None]:
@@ -152,16 +162,17 @@ def decide(
     minimum_rows: int,
     earlier: Iterable[Sequence[Point]] = (),
     slices: Mapping[str, Split] | None = None,
+    gaps: Sequence[Point] | None = None,
 ) -> Verdict:
     """Judge the champion from its reference points, the points since, and this morning's evaluation.
 
-    ``earlier`` holds the histories of earlier champions, ``slices`` the points of each slice.
+    ``earlier``, ``slices`` and ``gaps`` are as in ``state``.
     """
     if evaluation.faults:
         return Verdict(Decision.DATA_BAD, tuple(evaluation.faults))
     if missing := _missing(reference, points, evaluation, minimum_rows):
         return Verdict(Decision.INSUFFICIENT, (missing,))
-    found = state(reference, points, rule, earlier, slices)
+    found = state(reference, points, rule, earlier, slices, gaps)
     numbers = {"evidence": found.evidence, "reference": found.reference, "spread": found.spread}
     numbers |= {f"{name}_level": level for name, level in found.levels.items()}
     numbers |= {name: float(path[-1]) for name, path in found.paths.items() if len(path)}
@@ -169,16 +180,27 @@ def decide(
     told = f"evidence {found.evidence:.2f}, alarm above 1"
     if found.evidence <= 1:
         return Verdict(Decision.KEEP, (f"not degraded: {told}",), numbers)
-    reason = f"degraded: the loss {_rose(reference, points)} ({told})"
+    reasons = [f"degraded: the loss {_went(reference, points)} ({told})"]
     if slices and found.worst and found.ratios[SLICES] > 1:
-        in_slice = f"slice {found.worst}: its loss {_rose(*slices[found.worst])}"
-        return Verdict(Decision.RETRAIN, (reason, in_slice), numbers)
-    return Verdict(Decision.RETRAIN, (reason,), numbers)
+        reasons.append(f"slice {found.worst}: its loss {_went(*slices[found.worst])}")
+    if gaps is not None and STALE in found.paths:
+        gained = _gained(gaps[: len(reference)], gaps[len(reference) :])
+        reasons.append(cause.told(_mean(points[-_RECENT:]) - _mean(reference), gained, rule.smallest_drop))
+    return Verdict(Decision.RETRAIN, tuple(reasons), numbers)
 
 
-def _rose(reference: Sequence[Point], points: Sequence[Point]) -> str:
+def _went(reference: Sequence[Point], points: Sequence[Point]) -> str:
     newest = points[-_RECENT:]
-    return f"rose from {_mean(reference):.3f} to {_mean(newest):.3f} over the newest {len(newest)} points"
+    return f"went from {_mean(reference):.3f} to {_mean(newest):.3f} over the newest {len(newest)} points"
+
+
+def _gained(reference: Sequence[Point], points: Sequence[Point]) -> Difference:
+    """Return how much farther the control is ahead than at first, over the newest points, with 95 % bounds."""
+    newest = points[-_RECENT:]
+    gained = _mean(newest) - _mean(reference)
+    spread = float(np.std(losses(reference), ddof=1))
+    half = float(ndtri(0.95)) * spread * math.sqrt(1 / len(newest) + 1 / len(reference))
+    return Difference(gained, gained - half, gained + half, len(newest), sum(point.rows for point in newest))
 
 
 def _mean(points: Sequence[Point]) -> float:

@@ -5,7 +5,7 @@ from datetime import datetime
 import msgspec
 
 from pipeline import data, decision
-from pipeline.adapters.registry import CHAMPION, PAUSED, Version
+from pipeline.adapters.registry import CHAMPION, GAP, PAUSED, Version
 from pipeline.decision import Inputs, Row
 from pipeline.errors import Permanent
 from pipeline.evaluation import Evaluation
@@ -51,6 +51,7 @@ def inputs(work: Workspace, run: str, at: datetime) -> Inputs:
         reference=reference,
         since=since,
         earlier=[_history(work, one, end)[0] for one in _earlier(work, judged)],
+        gaps=None if config.evaluation.control is None else _gaps(work, judged, end),
         slices=decision.divided(slices, int(judged.tag("gate_end"))),
     )
 
@@ -58,6 +59,10 @@ def inputs(work: Workspace, run: str, at: datetime) -> Inputs:
 def _history(work: Workspace, version: Version, end: int) -> tuple[list[Row], list[Row]]:
     points = [point for point in work.registry.points(version) if point.day < end]
     return decision.split(points, int(version.tag("gate_end")))
+
+
+def _gaps(work: Workspace, version: Version, end: int) -> list[Row]:
+    return decision.rows(point for point in work.registry.points(version, GAP) if point.day < end)
 
 
 def _earlier(work: Workspace, champion: Version) -> list[Version]:

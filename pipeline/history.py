@@ -40,18 +40,23 @@ class History:
 
 
 def learn(
-    reference: Sequence[Point], points: Sequence[Point], drop: float, earlier: Iterable[Sequence[Point]] = ()
+    reference: Sequence[Point],
+    points: Sequence[Point],
+    drop: float,
+    earlier: Iterable[Sequence[Point]] = (),
+    wander: float = noise.WANDER,
 ) -> History:
     """Learn from a reference of at least three points, the ``points`` since (oldest first), and ``earlier`` histories.
 
-    ``drop`` is the smallest that matters, in units of the loss.
+    ``drop`` is the smallest that matters, in units of the loss; ``wander`` is as in ``noise.weights``.
     """
     history, length = [*reference, *points], len(reference)
     row_variance = float(np.mean([point.variance * point.rows for point in history]))
     sampling = math.sqrt(row_variance * float(np.mean([1 / point.rows for point in history])))
     unit = max(sampling, drop * _LEAST_NOISE)
     old = history[: max(length, len(history) - max(length, _NEW_POINTS))]
-    week, weights = _noise([old, *earlier], length, unit, drop)
+    week, power, blocks = _periodogram([old, *earlier], length, unit)
+    weights = noise.weights(power, blocks, length, drop / unit, wander)
     found = losses(history) - unit * week[_weekdays(history)]
     mean = float(np.average(found[:length], weights=[point.rows for point in reference]))
     return History(mean, length, found[length:], unit, weights)
@@ -62,16 +67,13 @@ def losses(points: Sequence[Point]) -> np.ndarray:
     return np.array([point.loss for point in points])
 
 
-def _noise(
-    histories: Sequence[Sequence[Point]], length: int, unit: float, drop: float
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return the usual difference of each day of the week (7,), and the weights of the noise (G,), in units."""
+def _periodogram(histories: Sequence[Sequence[Point]], length: int, unit: float) -> tuple[np.ndarray, np.ndarray, int]:
+    """Return the usual difference of each day of the week (7,), the power of the rest, and of how many blocks it is."""
     blocks = np.concatenate([_blocks(losses(one) / unit, length) for one in histories])
     weekdays = np.concatenate([_blocks(_weekdays(one), length) for one in histories])
     daily = all(point.days == 1 for one in histories for point in one)
     week = noise.weekly(blocks, weekdays) if daily else np.zeros(7)
-    power = noise.periodogram(blocks - week[weekdays]).sum(axis=0)
-    return week, noise.weights(power, len(blocks), length, drop / unit)
+    return week, noise.periodogram(blocks - week[weekdays]).sum(axis=0), len(blocks)
 
 
 def _weekdays(points: Sequence[Point]) -> np.ndarray:

@@ -20,10 +20,11 @@ GRID = np.array([(0.0, 0.0), *((tau, rho) for tau in _TAUS for rho in _RHOS)])
 _FEWEST_WEEKS = 4
 # With fewer kinds of days there is nothing to shrink.
 _FEWEST_DAYS = 4
-_WANDER = 0.75
-"""The prior's standard deviation of tau, in smallest drops: who asks for a drop thinks it to be more than usual."""
-# As probable as any other tau: one that is zero, which has but one cell.
-_CELLS = np.array([len(_RHOS), *np.ones(len(GRID) - 1)])
+WANDER, WANDER_OF_A_GAP = 0.75, 0.2
+"""The prior's standard deviation of tau, in smallest drops: who asks for a drop thinks it to be more than usual. What
+makes days differ is common to two models on the same rows, so their gap wanders less."""
+# One unchanged loss in five does not wander at all. One that does is thought to do so for days rather than by the day.
+_CELLS = np.append(0.2 / 0.8, np.tile(np.where(np.array(_RHOS) < 0.4, 1, 3) / 15 / len(_TAUS), len(_TAUS)))
 
 
 def periodogram(blocks: np.ndarray) -> np.ndarray:
@@ -31,13 +32,13 @@ def periodogram(blocks: np.ndarray) -> np.ndarray:
     return np.asarray(np.abs(np.fft.rfft(blocks, axis=-1)[..., 1:]) ** 2 / blocks.shape[-1])
 
 
-def weights(power: np.ndarray, blocks: int, length: int, drop: float) -> np.ndarray:
+def weights(power: np.ndarray, blocks: int, length: int, drop: float, wander: float = WANDER) -> np.ndarray:
     """Return (..., G) posterior probabilities from the sum (..., length // 2) of the periodograms of ``blocks``.
 
-    ``drop`` is the smallest that matters: before anything is seen it scales how far the true loss may wander.
+    ``drop`` is the smallest that matters: before anything is seen, ``wander`` of it is how far the true loss may go.
     """
     expected, degrees = _spectra(length), _degrees(length)
-    prior = np.log(_CELLS) - (GRID[:, 0] / (_WANDER * drop)) ** 2 / 2
+    prior = np.log(_CELLS) - (GRID[:, 0] / (wander * drop)) ** 2 / 2
     logs = prior - blocks * (degrees * np.log(expected)).sum(axis=-1) - (power * degrees) @ (1 / expected).T
     found = np.exp(logs - logs.max(axis=-1, keepdims=True))
     return np.asarray(found / found.sum(axis=-1, keepdims=True))

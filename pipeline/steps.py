@@ -15,6 +15,7 @@ import numpy as np
 
 from pipeline import (
     announcement,
+    control,
     data,
     decision,
     delivery,
@@ -25,7 +26,7 @@ from pipeline import (
     review,
     training,
 )
-from pipeline.adapters.registry import CHALLENGER, CHAMPION, Version
+from pipeline.adapters.registry import CHALLENGER, CHAMPION, GAP, Version
 from pipeline.artifact import Model
 from pipeline.data import Window
 from pipeline.detection import WAITING
@@ -52,6 +53,7 @@ def evaluate(work: Workspace, at: datetime) -> Answer:
         marks = [evaluation.shown(score, point, reference) for point in found.points]
         # Last the points: what is appended next begins after them.
         work.registry.add_slices(champion, found.slice_points)
+        work.registry.add_points(champion, found.gaps, [{} for _ in found.gaps], GAP)
         work.registry.add_points(champion, found.points, marks)
     work.registry.write(run, "evaluation.json", msgspec.json.encode(found).decode())
     metrics = (
@@ -135,11 +137,12 @@ def _score_champion(work: Workspace, champion: Version, at: datetime) -> Evaluat
     window = Window(max(end - data.whole_days(config.evaluation.window), trained_end), end)
     read = Window(min(window.first, since), end)
     seen = np.load(directory / "keys.npy", allow_pickle=False)
+    profile = training.record(directory).profile
+    fresh = control.current(work, since, profile) if config.evaluation.control and since < end else None
     with work.deployed(champion.tag("digest")) as subject:
         rows = data.read(work.source, config, read)
-        scored = evaluation.score_rows(rows, {CHAMPION: subject}, work.score, config, seen, CHAMPION)
-    profile = training.record(directory).profile
-    return evaluation.evaluate(scored.tallies[CHAMPION], scored.profiles, profile, config, since, window)
+        scored = evaluation.score_rows(rows, {CHAMPION: subject}, work.score, config, seen, CHAMPION, fresh)
+    return evaluation.evaluate(scored.tallies[CHAMPION], scored.profiles, profile, config, since, window, scored.gap)
 
 
 def _train(work: Workspace, at: datetime, run: str) -> Version:

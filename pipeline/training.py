@@ -109,7 +109,7 @@ def train(
 ) -> Record:
     """Fit every seed, keep the one whose ``loss`` on the gate's rows is the median, write its model directory."""
     features = kinds(frame, config)
-    described = _manifest(config, features, commit)
+    described = manifest(config, features, commit)
     models, seconds = {}, {}
     for seed in range(config.training.seeds):
         started = time.monotonic()
@@ -129,7 +129,8 @@ def train(
     return record
 
 
-def _manifest(config: ModelConfig, features: dict[str, Kind], commit: str | None) -> Manifest:
+def manifest(config: ModelConfig, features: dict[str, Kind], commit: str | None) -> Manifest:
+    """Return what describes a fit of this environment, without golden rows yet."""
     trusted = [*artifact.TRUSTED, *config.training.trusted]
     made_with = fingerprint.current(config.components)
     return Manifest(

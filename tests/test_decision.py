@@ -52,7 +52,7 @@ def test_slices_are_divided_where_the_gates_window_ended():
     assert found["channel = app"] == (decision.rows(REFERENCE), decision.rows(HELD))
     assert found["channel = new"] == ([], decision.rows(HELD))
     fell = decision.divided({"channel = app": [*REFERENCE, *(point(day, 0.4) for day in range(28, 60))]}, 28)
-    assert decision.of(inputs(slices=fell), None).reasons[1].startswith("slice channel = app: its loss rose from 0.103")
+    assert decision.of(inputs(slices=fell), None).reasons[1].startswith("slice channel = app: its loss went from 0.103")
 
 
 def test_a_record_reads_as_a_verdict():

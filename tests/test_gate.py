@@ -57,7 +57,11 @@ def test_a_better_challenger_is_promoted_with_by_how_much():
             gain(0.028),
             "the champion is stale: the champion's loss changed by +0.030 since its deployment, and on ",
         ),
-        (0.03, gain(0.0), "the data got harder: the champion's loss changed by +0.030"),
+        (
+            0.03,
+            gain(0.0),
+            "the data got harder, or changed too lately to be learnt: the champion's loss",
+        ),
         (0.03, gain(0.0, half=0.03), "whether the champion is stale or the data got harder is open"),
         (0.005, gain(0.0), "whether the champion is stale or the data got harder is open"),
     ],

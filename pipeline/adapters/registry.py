@@ -20,6 +20,8 @@ PAUSED = "paused"
 """The note of a model that a person has paused: why."""
 BY_HAND = "by_hand"
 """The tag of a version that a person has promoted past the gate: why."""
+GAP = "gap_"
+"""The series of a version's distance to its control."""
 _DAY_MS = 86_400_000
 _POINT = ("days", "rows", "loss", "variance")
 _SLICES = "slices.json"

@@ -34,14 +34,14 @@ class Runs:
         moment = at.astimezone(UTC).isoformat(timespec="seconds")
         return self.find_or_create(model, {"kind": "pipeline", "at": moment}, f"{moment[:16]}Z")
 
-    def runs(self, model: str) -> list["Run"]:
-        """Return the pipeline runs, the newest by their logical time first; at most 1000."""
+    def runs(self, model: str, kind: str = "pipeline") -> list["Run"]:
+        """Return the runs of a kind, the newest by their logical time first; at most 1000."""
         with calls():
             experiment = self.client.get_experiment_by_name(model)
             if experiment is None:
                 return []
             found = self.client.search_runs(
-                [experiment.experiment_id], "tags.`zeta.kind` = 'pipeline'", max_results=1000
+                [experiment.experiment_id], f"tags.`zeta.kind` = '{kind}'", max_results=1000
             )
         return sorted(found, key=lambda run: run.data.tags["zeta.at"], reverse=True)
 
@@ -85,6 +85,16 @@ class Runs:
             if name not in [file.path for file in self.client.list_artifacts(run_id)]:
                 return None
             return Path(self.client.download_artifacts(run_id, name, folder)).read_text(encoding="utf-8")
+
+    def keep(self, run_id: str, directory: Path) -> None:
+        """Keep a folder as an artifact of a run, under its own name."""
+        with calls():
+            self.client.log_artifacts(run_id, str(directory), directory.name)
+
+    def fetch(self, run_id: str, name: str, target: Path) -> Path:
+        """Fetch an artifact of a run into ``target``; return where it is."""
+        with calls():
+            return Path(self.client.download_artifacts(run_id, name, str(target)))
 
     def link(self, run_id: str) -> str:
         """Return where people look at a run."""

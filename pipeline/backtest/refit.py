@@ -1,18 +1,13 @@
 """A refit of the policy that always retrains: fitted, scored on what it answered, forgotten."""
 
 import functools
-import time
 from dataclasses import dataclass
 
-import numpy as np
-
-from pipeline import data, evaluation, training, workspace
+from pipeline import control, data, evaluation, workspace
 from pipeline.adapters.registry import CHAMPION
-from pipeline.artifact import Model
-from pipeline.backtest.fit import loss, subject
+from pipeline.backtest.fit import loss
 from pipeline.backtest.outcome import Cost
-from pipeline.data import KEY, Window
-from pipeline.manifest import Golden, Manifest
+from pipeline.data import Window
 
 
 @dataclass(frozen=True)
@@ -33,16 +28,10 @@ def refit(name: str, end: int, pools: list[list[int]]) -> Refitted:
     A policy without a gate holds nothing out, so it has nothing to choose among seeds by either: it fits one.
     """
     work = _load(name)
-    config, window = work.config, Window(end - data.whole_days(work.config.training.window), end)
-    rows = training.rows(data.read(work.source, config, window), config, window, None)
-    features = data.kinds(rows, config)
-    started = time.monotonic()
-    estimator = training.fit(config, work.own, rows, features, 0)
-    cost = Cost(1, round(time.monotonic() - started, 3))
+    fitted = control.fit(work, end, None)
+    cost, fresh = Cost(1, round(fitted.seconds, 3)), fitted.control
     if not pools:
         return Refitted(cost, [])
-    manifest = Manifest(config.name, config.task, features, config.components, {}, Golden([], []), [], None)
-    subjects, seen = {CHAMPION: subject(Model(manifest, estimator))}, np.unique(rows[KEY].to_numpy(np.uint64))
-    answered = data.read(work.source, config, Window(pools[0][0], pools[-1][-1] + 1))
-    tally = evaluation.score_rows(answered, subjects, work.score, config, seen).tallies[CHAMPION]
-    return Refitted(cost, [loss(tally, days) for days in pools])
+    answered = data.read(work.source, work.config, Window(pools[0][0], pools[-1][-1] + 1))
+    scored = evaluation.score_rows(answered, {CHAMPION: fresh.subject}, work.score, work.config, fresh.seen)
+    return Refitted(cost, [loss(scored.tallies[CHAMPION], days) for days in pools])

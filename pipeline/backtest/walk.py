@@ -1,12 +1,12 @@
 """Zeta's policy in a backtest: the steps of a run, one morning after the other, with everything in memory."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
 import msgspec
 
-from pipeline import checks, data, decision, evaluation, training
+from pipeline import checks, control, data, decision, evaluation, training
 from pipeline.adapters.registry import CHAMPION
 from pipeline.backtest import contest
 from pipeline.backtest.fit import Fitted, fit, loss
@@ -19,6 +19,7 @@ from pipeline.detection import WAITING
 from pipeline.errors import DataError
 from pipeline.evaluation import Evaluation, Scored
 from pipeline.evidence import Frozen
+from pipeline.gap import Gap
 from pipeline.hearing import Hearing
 from pipeline.tally import Point
 from pipeline.verdict import Decision, Gate
@@ -35,6 +36,7 @@ class Champion:
     history: list[Point]
     slices: dict[str, list[Point]]
     scored: Scored
+    gaps: list[Point] = field(default_factory=list)
 
     def split(self) -> tuple[list[Row], list[Row]]:
         """Return its reference, and the points since."""
@@ -71,6 +73,7 @@ class Walk:
         self._first_loss: float | None = None
         self._looks: list[Window] = []
         self._earlier: list[list[Row]] = []
+        self._control: control.Fitted | None = None
         self.champion: Champion | None = None
         self.costs: list[Cost] = []
         self.first_cost = Cost(0, 0.0)
@@ -84,6 +87,7 @@ class Walk:
         found = self._evaluate(champion, end) if champion else None
         if champion and found:
             champion.history.extend(found.points)
+            champion.gaps.extend(found.gaps)
             for name, points in found.slice_points.items():
                 champion.slices.setdefault(name, []).extend(points)
         verdict = decision.decide(self._inputs(at, champion, found))
@@ -109,7 +113,20 @@ class Walk:
         read = range(min(window.first, since), end)
         profiles = {day: profile for day, profile in champion.scored.profiles.items() if day in read}
         tally = champion.scored.tallies[CHAMPION]
-        return evaluation.evaluate(tally, profiles, fitted.record.profile, config, since, window)
+        gap = self._gap(fitted, since, end) if config.evaluation.control and since < end else None
+        return evaluation.evaluate(tally, profiles, fitted.record.profile, config, since, window, gap)
+
+    def _gap(self, fitted: Fitted, since: int, end: int) -> Gap | None:
+        """Hold the champion against a control that serves; None when there are too few rows to fit one."""
+        work = self._work
+        if self._control is None or not control.serves(work, self._control.end, since):
+            try:
+                self._control = control.fit(work, since, fitted.record.profile)
+            except DataError:
+                return None
+        rows, subjects = data.read(work.source, work.config, Window(since, end)), {CHAMPION: fitted.subject}
+        fresh = self._control.control
+        return evaluation.score_rows(rows, subjects, self._score, work.config, fitted.seen, CHAMPION, fresh).gap
 
     def _inputs(self, at: datetime, champion: Champion | None, found: Evaluation | None) -> Inputs:
         config = self._work.config
@@ -119,6 +136,7 @@ class Walk:
             minimum_rows=config.evaluation.minimum_rows, cooldown=config.training.cooldown, retrained=self._retrained,
             champion=champion.number if champion else None, evaluation=decision.seen(found) if found else None,
             reference=reference, since=since, earlier=list(self._earlier),
+            gaps=decision.rows(champion.gaps) if champion and config.evaluation.control else None,
             slices=decision.divided(champion.slices, champion.fitted.windows.gate.end) if champion else {},
         )  # fmt: skip
 
