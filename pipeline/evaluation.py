@@ -83,7 +83,7 @@ def score_rows(
     tallies = {name: Tally(score, name == resampled) for name in subjects}
     scored = Scored(tallies, {}, {name: Tally(score) for name in rivals})
     for batch in batches:
-        fresh = batch[~_among(batch[KEY].to_numpy(np.uint64), seen)]
+        fresh = batch[~among(batch[KEY].to_numpy(np.uint64), seen)]
         for day, profile in Profile.by_day(fresh, config).items():
             known = scored.profiles.get(day)
             scored.profiles[day] = (known + profile).spanning(1) if known else profile
@@ -173,7 +173,8 @@ def _add(
         pairs.add(days, {}, discordant(score, statistics[rival], statistics[resampled]))
 
 
-def _among(keys: np.ndarray, sorted_keys: np.ndarray) -> np.ndarray:
+def among(keys: np.ndarray, sorted_keys: np.ndarray) -> np.ndarray:
+    """Return (n,) whether each of n keys is one of the sorted ones."""
     if not len(sorted_keys):
         return np.zeros(len(keys), dtype=bool)
     at = np.minimum(np.searchsorted(sorted_keys, keys), len(sorted_keys) - 1)

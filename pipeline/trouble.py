@@ -16,6 +16,7 @@ class Kind(StrEnum):
     GATE_REJECTED = "gate_rejected"
     DATA_BAD = "data_bad"
     INSUFFICIENT = "insufficient"
+    WARNING = "warning"
     ROLLED_BACK = "rolled_back"
     HELD = "held"
     FAILED = "failed"
@@ -27,7 +28,7 @@ class Kind(StrEnum):
 
     @property
     def is_trouble(self) -> bool:
-        """Whether somebody has to act: not when a version was promoted, nor at the end of a trouble."""
+        """Whether somebody has to act, or to look: not when a version was promoted, nor at the end of a trouble."""
         return self not in (Kind.OVER, Kind.PROMOTED, Kind.PROMOTED_BY_HAND)
 
 
