@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from string import Formatter
 
-from pipeline.figures import figure
+from pipeline.figures import figure, lasted, moment
 from pipeline.slices import Better, Slice, worst_first
 from pipeline.trouble import Kind, Trouble
 
@@ -39,6 +39,8 @@ class Outcome:
     step: str | None = None
     """The step that failed; ``error`` is what it said."""
     error: str | None = None
+    labels_in: timedelta | None = None
+    """How long the labels of the newest rows are still to come."""
     links: tuple[tuple[str, str], ...] = ()
     """(label, URL), such as ("Airflow run", "http://...")."""
 
@@ -87,6 +89,13 @@ _WORDS = {
         "There are too few labelled rows to say how good the model is.",
         _UNTOUCHED,
         "find out why labels are late or missing; `zeta status {model}` shows the last score there is.",
+    ),
+    Kind.WARNING: _Words(
+        "early warning: the newest rows are unlike those at the gate",
+        "The newest rows, whose labels are still to come, are unlike those on which the champion passed the gate.",
+        ("Labels come in {labels_in}.", "Nothing was done.", "Version {version} goes on serving."),
+        "see below what has changed, and whether it was meant to; when the labels are there the score decides, and "
+        "`zeta status {model}` shows it.",
     ),
     Kind.ROLLED_BACK: _Words(
         "the new version was rolled back",
@@ -158,8 +167,8 @@ def over(trouble: Trouble, outcome: Outcome) -> Alert:
     facts = _facts(outcome)
     facts |= {
         "trouble": _WORDS[trouble.kind].title.format(**facts),
-        "lasted": _lasted(outcome.at - trouble.since),
-        "since": _moment(trouble.since),
+        "lasted": lasted(outcome.at - trouble.since),
+        "since": moment(trouble.since),
     }
     return _build(Kind.OVER, outcome, facts)
 
@@ -192,10 +201,11 @@ def _facts(outcome: Outcome) -> dict[str, str | None]:
         "model": outcome.model,
         "owner": outcome.owner,
         "version": outcome.version,
-        "at": _moment(outcome.at),
+        "at": moment(outcome.at),
         "run": f"zeta run {outcome.model} --at {outcome.at.isoformat()}",
         "challenger": f"the challenger (version {version})" if version else "the challenger",
         "failure": f"step {outcome.step} failed" if outcome.step else "a step failed",
+        "labels_in": lasted(outcome.labels_in) if outcome.labels_in else None,
         "score_name": outcome.score_name,
         "score": score,
         "reference": figure(outcome.reference),
@@ -236,14 +246,3 @@ def _ends(text: str, most: int = 800) -> str:
     """Cut the middle out: an error's first line names the thing, its last lines say what went wrong."""
     text = text.strip()
     return text if len(text) <= most else f"{text[: most // 2]}\n...\n{text[-most // 2 :]}"
-
-
-def _moment(at: datetime) -> str:
-    return at.strftime("%Y-%m-%d %H:%M %Z").strip()
-
-
-def _lasted(time: timedelta) -> str:
-    for unit, size in (("day", timedelta(days=1)), ("hour", timedelta(hours=1))):
-        if time >= size:
-            return f"{time // size} {unit}" + ("s" if time // size > 1 else "")
-    return "less than an hour"

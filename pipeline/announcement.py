@@ -19,6 +19,7 @@ from pipeline.judgement import Judgement
 from pipeline.slices import Slice
 from pipeline.trouble import Kind, Over, Page, Trouble, decide_page
 from pipeline.verdict import Decision, Gate, Rollout, Verdict
+from pipeline.warning import LOST, WARNING
 from pipeline.workspace import Workspace
 
 T = TypeVar("T")
@@ -35,7 +36,8 @@ def announce(name: str, at: datetime, failed: str | None = None, error: str | No
     try:
         run = work.registry.run(name, at)
         known = _open(work.registry, name)
-        outcome = _outcome(work, run, at, failed, error)
+        kind = Kind.FAILED if failed else _kind(work, run, at, known)
+        outcome = _outcome(work, run, at, kind, failed, error)
     except Temporary as unreachable:
         if failed is None:
             raise
@@ -43,9 +45,7 @@ def announce(name: str, at: datetime, failed: str | None = None, error: str | No
         outcome = Outcome(name, at, owner=work.config.owner, step=failed, error=f"{error}\n{unreachable}")
         notifier.send(alert.build(Kind.FAILED, outcome), work.config.alerts)
         return {"page": str(Kind.FAILED)}
-    said = _say(
-        work.registry, work.config.alerts, known, Kind.FAILED if failed else _kind(work, run, at, known), outcome
-    )
+    said = _say(work.registry, work.config.alerts, known, kind, outcome)
     work.registry.finish(run, succeeded=failed is None)
     return {"page": said}
 
@@ -98,7 +98,9 @@ def _news(known: Trouble | None, kind: Kind | None, at: datetime) -> Page | Over
 def _kind(work: Workspace, run: str, at: datetime, known: Trouble | None) -> Kind | None:
     """Return what a run came to. As long as a known trouble is neither worse nor over, it is that trouble."""
     tags = work.registry.run_tags(run)
-    lasting = known.kind if known else None
+    worse = known.kind if known and known.kind is not Kind.WARNING else None
+    warned = tags.get(WARNING) or (tags.get(LOST) and known and not worse)
+    lasting = worse or (Kind.WARNING if warned else None)
     if rolled := tags.get("rollout"):
         if rolled != Rollout.PROMOTED:
             return Kind.ROLLED_BACK if rolled == Rollout.ROLLED_BACK else Kind.HELD
@@ -109,7 +111,8 @@ def _kind(work: Workspace, run: str, at: datetime, known: Trouble | None) -> Kin
         return Kind.DATA_BAD
     if tags.get("verdict") == Decision.INSUFFICIENT:
         return Kind.INSUFFICIENT if _too_long(work, at) else lasting
-    return lasting if tags.get("verdict") == Decision.RETRAIN or tags.get(WAITING) else None
+    # A worse trouble ends first: whoever was told of it must hear so.
+    return lasting if tags.get("verdict") == Decision.RETRAIN or tags.get(WAITING) or not worse else None
 
 
 def _too_long(work: Workspace, at: datetime) -> bool:
@@ -125,13 +128,18 @@ def _too_long(work: Workspace, at: datetime) -> bool:
     return bool(since) and set(since) == {Decision.INSUFFICIENT}
 
 
-def _outcome(work: Workspace, run: str, at: datetime, failed: str | None, error: str | None) -> Outcome:
+def _outcome(
+    work: Workspace, run: str, at: datetime, kind: Kind | None, failed: str | None, error: str | None
+) -> Outcome:
     config, read = work.config, work.registry.read
     found = _decoded(read(run, "evaluation.json"), Evaluation)
     judged = _decoded(read(run, "gate.json"), Judgement)
     rolled = _decoded(read(run, "rollout.json"), Verdict)
     decided = _decoded(read(run, decision.FILE), Verdict)
     last = rolled or (judged.verdict if judged else None) or decided
+    reasons = last.reasons if last and not failed else ()
+    if kind is Kind.WARNING:
+        reasons = tuple(work.registry.run_tags(run).get(WARNING, "").split("; "))
     champion = work.registry.aliased(config.name, CHAMPION)
     gain = judged.evidence.gains.get(CHAMPION) if judged else None
     reference = work.score.from_loss(float(champion.tag("reference_loss"))) if champion else None
@@ -139,7 +147,7 @@ def _outcome(work: Workspace, run: str, at: datetime, failed: str | None, error:
     return Outcome(
         model=config.name, at=at, owner=config.owner, score_name=config.evaluation.score, better=work.score.better,
         version=champion.number if champion else None, challenger=judged.challenger if judged else None,
-        reasons=last.reasons if last and not failed else (),
+        reasons=reasons, labels_in=config.data.matures_after,
         score=found.score if found else None, reference=reference,
         interval=(found.low, found.high) if found and found.low is not None and found.high is not None else None,
         challenger_score=judged.scores.get(CHALLENGER) if judged else None,

@@ -46,9 +46,11 @@ class Model:
         return np.asarray(self.estimator.predict(self._inputs(frame)))
 
     def answer(self, frame: "DataFrame", output: str, k: int) -> np.ndarray:
-        """Return what a score wants: (n,) ``labels`` or ``scores``, or an (n, k) ``ranking``."""
+        """Return what is wanted: (n,) ``labels``, ``scores`` or ``confidence``, or an (n, k) ``ranking``."""
         if output == "ranking":
             return self.rank(frame, k)
+        if output == "confidence":
+            return self.confidence(frame)
         return self.scores(frame) if output == "scores" else self.predict(frame)
 
     def rank(self, frame: "DataFrame", k: int) -> np.ndarray:
@@ -72,6 +74,21 @@ class Model:
         if scores.shape[1] != 2:
             raise ConfigError(f"{self.manifest.name}: there are {scores.shape[1]} classes; scores of rows want two")
         return logit(np.clip(scores[:, 1], 1e-9, 1 - 1e-9))
+
+    def confidence(self, frame: "DataFrame") -> np.ndarray:
+        """Return (n,) margins of the best class over the second, of the decision function or in log-odds.
+
+        nan from an estimator that has neither.
+        """
+        if not any(hasattr(self.estimator, name) for name in ("decision_function", "predict_proba")):
+            return np.full(len(frame), np.nan)
+        scores = self._class_scores(self._inputs(frame))
+        if scores.ndim == 1:
+            return np.abs(scores)
+        if not hasattr(self.estimator, "decision_function"):
+            scores = np.log(np.clip(scores, 1e-9, 1))
+        best = np.partition(scores, -2, axis=1)
+        return np.asarray(best[:, -1] - best[:, -2])
 
     def _class_scores(self, inputs: Any) -> np.ndarray:
         score = getattr(self.estimator, "decision_function", None) or self.estimator.predict_proba

@@ -51,10 +51,14 @@ def as_date(day: int) -> date:
     return EPOCH + timedelta(days=day)
 
 
+def day_of(at: datetime, config: ModelConfig) -> int:
+    """Return the day of a moment in the model's timezone."""
+    return (at.astimezone(ZoneInfo(config.timezone)).date() - EPOCH).days
+
+
 def matured_end(at: datetime, config: ModelConfig) -> int:
     """Return the first day whose labels are not all mature at the time ``at``."""
-    local = (at - config.data.matures_after).astimezone(ZoneInfo(config.timezone))
-    return (local.date() - EPOCH).days
+    return day_of(at - config.data.matures_after, config)
 
 
 def whole_days(duration: timedelta) -> int:

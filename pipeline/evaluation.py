@@ -101,7 +101,7 @@ def score_rows(
     tallies = {name: Tally(score, name == resampled and not score.mean) for name in subjects}
     scored = Scored(tallies, {}, {name: Tally(score) for name in rivals}, Gap(score) if control else None)
     for batch in batches:
-        fresh = batch[~_among(batch[KEY].to_numpy(np.uint64), seen)]
+        fresh = batch[~among(batch[KEY].to_numpy(np.uint64), seen)]
         for day, profile in Profile.by_day(fresh, config).items():
             known = scored.profiles.get(day)
             scored.profiles[day] = (known + profile).spanning(1) if known else profile
@@ -222,7 +222,7 @@ def _add(
 def _hold(
     rows: "DataFrame", control: Control, score: Score, config: ModelConfig, gap: Gap, champion: RowStatistics
 ) -> None:
-    fresh = ~_among(rows[KEY].to_numpy(np.uint64), control.seen)
+    fresh = ~among(rows[KEY].to_numpy(np.uint64), control.seen)
     if fresh.any():
         held = rows[fresh]
         predictions = control.subject.predict(inputs(held, dict(control.subject.features)), score.output, score.k)
@@ -230,7 +230,8 @@ def _hold(
         gap.add(held[DAY].to_numpy(), champion[fresh], statistics)
 
 
-def _among(keys: np.ndarray, sorted_keys: np.ndarray) -> np.ndarray:
+def among(keys: np.ndarray, sorted_keys: np.ndarray) -> np.ndarray:
+    """Return (n,) whether each of n keys is one of the sorted ones."""
     if not len(sorted_keys):
         return np.zeros(len(keys), dtype=bool)
     at = np.minimum(np.searchsorted(sorted_keys, keys), len(sorted_keys) - 1)

@@ -19,7 +19,7 @@ import scipy.sparse as sp
 from pipeline.errors import ConfigError
 
 SEPARATOR = "|"
-Output = Literal["labels", "ranking", "scores"]
+Output = Literal["labels", "ranking", "scores", "confidence"]
 RowStatistics: TypeAlias = "np.ndarray | sp.csr_array"
 
 

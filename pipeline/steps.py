@@ -34,6 +34,7 @@ from pipeline.errors import Permanent
 from pipeline.evaluation import Evaluation, Subject
 from pipeline.manifest import Manifest
 from pipeline.verdict import Decision, Gate, Rollout
+from pipeline.warning import watch
 from pipeline.workspace import Workspace, commit
 
 Answer = dict[str, Any]
@@ -62,6 +63,7 @@ def evaluate(work: Workspace, at: datetime) -> Answer:
         else {"score": found.score, "rows": found.rows, "reference": score.from_loss(reference)}
     )
     work.registry.record(run, {"champion": champion.number}, metrics)
+    watch(work, run, champion, at)
     return {"run": run, "champion": champion.number, "data_bad": bool(found.faults)}
 
 

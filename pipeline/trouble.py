@@ -16,6 +16,7 @@ class Kind(StrEnum):
     GATE_REJECTED = "gate_rejected"
     DATA_BAD = "data_bad"
     INSUFFICIENT = "insufficient"
+    WARNING = "warning"
     ROLLED_BACK = "rolled_back"
     HELD = "held"
     FAILED = "failed"
@@ -28,7 +29,7 @@ class Kind(StrEnum):
 
     @property
     def is_trouble(self) -> bool:
-        """Whether somebody has to act: not when a version was promoted, when a trouble is over, nor in a digest."""
+        """Whether somebody has to act, or to look: not at a promotion, at the end of a trouble, nor at a digest."""
         return self not in (Kind.OVER, Kind.PROMOTED, Kind.PROMOTED_BY_HAND, Kind.DIGEST)
 
 

@@ -87,6 +87,12 @@ def test_what_is_not_known_is_left_out_and_never_invented(kind):
     assert not re.search(r"ersion \d|Owner|Champion now|Challenger:|Gain|Why|slices:|http|deployment:", text)
 
 
+def test_an_early_warning_says_when_labels_come_and_that_nothing_was_done():
+    alert = build(Kind.WARNING, replace(BARE, version="3", labels_in=timedelta(days=7), reasons=("title is far",)))
+    assert "Labels come in 7 days. Nothing was done. Version 3 goes on serving." in alert.body
+    assert "- title is far" in alert.body
+
+
 def test_titles_tell_the_kinds_apart():
     assert len({build(kind, BARE).title for kind in BUILT}) == len(BUILT)
 

@@ -153,9 +153,34 @@ def test_scores_want_two_classes(estimator):
         fitted(estimator).scores(rows()[0])
 
 
+@pytest.mark.parametrize("estimator", [LogisticRegression(), LinearSVC(), DecisionTreeClassifier(max_depth=2)])
+@pytest.mark.parametrize("classes", [2, 3])
+def test_confidence_is_the_margin_of_the_best_class_over_the_second(estimator, classes):
+    frame, _ = rows(40, seed=1)
+    model = fitted(estimator, classes)
+    inputs = frame[list(FEATURES)]
+    if hasattr(estimator, "predict_proba"):
+        # A logistic regression's decision function is its log-odds.
+        found = np.sort(np.log(np.clip(model.estimator.predict_proba(inputs), 1e-9, 1)), axis=1)
+    else:
+        found = np.atleast_2d(model.estimator.decision_function(inputs).T).T
+        found = np.sort(found if classes > 2 else np.column_stack([np.zeros_like(found), np.abs(found)]), axis=1)
+    assert model.confidence(frame) == pytest.approx(found[:, -1] - found[:, -2])
+    assert (model.confidence(frame) >= 0).all()
+
+
+def test_a_rule_has_no_confidence():
+    class Rule:
+        def predict(self, inputs):
+            return np.full(len(inputs), "a", object)
+
+    assert np.isnan(Model(manifest(), Rule()).confidence(rows(3)[0])).tolist() == [True] * 3
+
+
 def test_each_output_of_a_score_is_answered():
     frame, _ = rows(10, seed=1)
     model = fitted(classes=2)
+    assert model.answer(frame, "confidence", 1).tolist() == np.abs(model.scores(frame)).tolist()
     assert model.answer(frame, "labels", 1).tolist() == model.predict(frame).tolist()
     assert model.answer(frame, "scores", 1).tolist() == model.scores(frame).tolist()
     assert model.answer(frame, "ranking", 2).tolist() == model.rank(frame, 2).tolist()

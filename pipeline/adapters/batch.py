@@ -64,7 +64,7 @@ class Batch:
         self._log.close()
 
     def predict(self, frame: "DataFrame", output: Output = "labels", k: int = 1) -> np.ndarray:
-        """Return (n,) labels, (n, k) labels of a ranking, best first, or (n,) scores of the positive class.
+        """Return (n,) labels, (n, k) labels of a ranking, best first, or (n,) scores or confidences.
 
         Texts come as an object array. Raises Permanent when the model cannot answer: its fingerprint differs,
         it fails, its process dies; then the process is of no more use.

@@ -39,7 +39,12 @@ def _deliver(alert: Alert, destination: str) -> None:
     from apprise import Apprise, LogCapture, NotifyFormat, NotifyType
 
     url = alert_url(destination)
-    kinds = {Kind.OVER: NotifyType.SUCCESS, Kind.PROMOTED: NotifyType.INFO, Kind.DIGEST: NotifyType.INFO}
+    kinds = {
+        Kind.OVER: NotifyType.SUCCESS,
+        Kind.PROMOTED: NotifyType.INFO,
+        Kind.DIGEST: NotifyType.INFO,
+        Kind.WARNING: NotifyType.WARNING,
+    }
     with LogCapture(level=logging.WARNING, fmt="%(message)s") as said:
         apprise = Apprise()
         if not apprise.add(url):

@@ -15,7 +15,7 @@ import msgspec
 from pipeline.errors import Permanent, ZetaError
 from pipeline.serving import served
 
-Output = Literal["labels", "ranking", "scores"]
+Output = Literal["labels", "ranking", "scores", "confidence"]
 
 
 class Request(msgspec.Struct):
@@ -27,7 +27,7 @@ class Request(msgspec.Struct):
 
 
 class Answer(msgspec.Struct, omit_defaults=True):
-    """(n,) labels or scores, (n, k) labels of a ranking, or why there are none."""
+    """(n,) labels, scores or confidences, (n, k) labels of a ranking, or why there are none."""
 
     predictions: list[Any] = []
     error: str = ""

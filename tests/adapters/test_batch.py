@@ -31,6 +31,7 @@ def test_answers_are_the_models_own(titles, toy):
         ranking = process.predict(frame, "ranking", k=2)
         assert ranking.shape == (13, 2)
         assert ranking.tolist() == model.rank(frame, 2).tolist()
+        np.testing.assert_array_equal(process.predict(frame, "confidence"), model.confidence(frame))
 
 
 def test_numbers_and_the_models_own_code_come_through(toy, tmp_path):

@@ -36,7 +36,11 @@ def test_an_alert_arrives_whole(receiver):
 
 @pytest.mark.parametrize(
     ("alert", "type_"),
-    [(over(Trouble(Kind.DATA_BAD, AT), OUTCOME), "success"), (build(Kind.PROMOTED, OUTCOME), "info")],
+    [
+        (over(Trouble(Kind.DATA_BAD, AT), OUTCOME), "success"),
+        (build(Kind.PROMOTED, OUTCOME), "info"),
+        (build(Kind.WARNING, OUTCOME), "warning"),
+    ],
 )
 def test_good_news_is_not_sent_as_a_failure(receiver, alert, type_):
     notifier.send(alert, ["oncall"])
