@@ -25,8 +25,8 @@ def keys(section: type[BaseModel] = ModelConfig, above: str = "") -> list[tuple[
         if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
             found += keys(field.annotation, f"{above}{name}.")
         else:
-            default = "" if field.is_required() else field.get_default(call_default_factory=True)
-            text = written(default) if isinstance(default, timedelta) else str(default)
+            default = None if field.is_required() else field.get_default(call_default_factory=True)
+            text = written(default) if isinstance(default, timedelta) else "" if default is None else str(default)
             found.append((f"{above}{name}", field.description or "", text))
     return found
 
