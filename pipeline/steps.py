@@ -48,22 +48,10 @@ def evaluate(work: Workspace, at: datetime) -> Answer:
     if champion is None:
         work.registry.record(run, {"champion": ""})
         return {"run": run, "champion": None, "data_bad": False}
-    found = _score_champion(work, champion, at)
-    score, reference = work.score, float(champion.tag("reference_loss"))
-    if dossier.same_score(work, champion):
-        marks = [evaluation.shown(score, point, reference) for point in found.points]
-        # Last the points: what is appended next begins after them.
-        work.registry.add_slices(champion, found.slice_points)
-        work.registry.add_points(champion, found.gaps, [{} for _ in found.gaps], GAP)
-        work.registry.add_points(champion, found.points, marks)
-    work.registry.write(run, "evaluation.json", msgspec.json.encode(found).decode())
-    metrics = (
-        {}
-        if found.score is None
-        else {"score": found.score, "rows": found.rows, "reference": score.from_loss(reference)}
-    )
-    work.registry.record(run, {"champion": champion.number}, metrics)
-    watch(work, run, champion, at)
+    with work.deployed(champion.tag("digest")) as subject:
+        found = _score_champion(work, champion, subject, at)
+        _record(work, run, champion, found)
+        watch(work, run, champion, subject, at)
     return {"run": run, "champion": champion.number, "data_bad": bool(found.faults)}
 
 
@@ -130,7 +118,25 @@ def roll_out(work: Workspace, at: datetime) -> Answer:
     return {"version": challenger.number, "outcome": str(verdict.outcome)}
 
 
-def _score_champion(work: Workspace, champion: Version, at: datetime) -> Evaluation:
+def _record(work: Workspace, run: str, champion: Version, found: Evaluation) -> None:
+    score, reference = work.score, float(champion.tag("reference_loss"))
+    if dossier.same_score(work, champion):
+        marks = [evaluation.shown(score, point, reference) for point in found.points]
+        # Last the points: what is appended next begins after them.
+        work.registry.add_slices(champion, found.slice_points)
+        if found.gaps:
+            work.registry.add_points(champion, found.gaps, [{} for _ in found.gaps], GAP)
+        work.registry.add_points(champion, found.points, marks)
+    work.registry.write(run, "evaluation.json", msgspec.json.encode(found).decode())
+    metrics = (
+        {}
+        if found.score is None
+        else {"score": found.score, "rows": found.rows, "reference": score.from_loss(reference)}
+    )
+    work.registry.record(run, {"champion": champion.number}, metrics)
+
+
+def _score_champion(work: Workspace, champion: Version, subject: Subject, at: datetime) -> Evaluation:
     config, end = work.config, data.matured_end(at, work.config)
     directory = work.unpacked(champion.tag("digest")) / "model"
     reference_end, trained_end = int(champion.tag("gate_end")), int(champion.tag("training_end"))
@@ -141,9 +147,8 @@ def _score_champion(work: Workspace, champion: Version, at: datetime) -> Evaluat
     seen = np.load(directory / "keys.npy", allow_pickle=False)
     profile = training.record(directory).profile
     fresh = control.current(work, since, profile) if config.evaluation.control and since < end else None
-    with work.deployed(champion.tag("digest")) as subject:
-        rows = data.read(work.source, config, read)
-        scored = evaluation.score_rows(rows, {CHAMPION: subject}, work.score, config, seen, CHAMPION, fresh)
+    rows = data.read(work.source, config, read)
+    scored = evaluation.score_rows(rows, {CHAMPION: subject}, work.score, config, seen, CHAMPION, fresh)
     return evaluation.evaluate(scored.tallies[CHAMPION], scored.profiles, profile, config, since, window, scored.gap)
 
 

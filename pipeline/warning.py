@@ -30,13 +30,16 @@ WARNING, LOST = "warning", "warning_lost"
 _FILE = "outlook.json"
 
 
-def watch(work: Workspace, run: str, champion: Version, at: datetime) -> None:
-    """Look at the rows that have no labels yet; record in the run what there is to warn of."""
+def watch(work: Workspace, run: str, champion: Version, subject: Subject, at: datetime) -> None:
+    """Look at the rows that have no labels yet; record in the run what there is to warn of.
+
+    ``subject`` is the champion as it answers; after a fault of it, it may be of no more use.
+    """
     if not work.config.data.matures_after or champion.tag("score") != work.config.evaluation.score:
         return
     told, lost, metrics = "", "", dict[str, float]()
     try:
-        told, metrics = _look(work, champion, at)
+        told, metrics = _look(work, champion, subject, at)
     # Whatever it is: nothing but the warning depends on it.
     except Exception as error:
         log.exception("%s: the early warning is lost", work.config.name)
@@ -46,14 +49,14 @@ def watch(work: Workspace, run: str, champion: Version, at: datetime) -> None:
     work.registry.record(run, {WARNING: told, LOST: lost}, metrics)
 
 
-def _look(work: Workspace, champion: Version, at: datetime) -> tuple[str, dict[str, float]]:
+def _look(work: Workspace, champion: Version, subject: Subject, at: datetime) -> tuple[str, dict[str, float]]:
     config, gate_end, end = work.config, int(champion.tag("gate_end")), data.day_of(at, work.config)
-    reference = _reference(work, champion)
+    reference = _reference(work, champion, subject)
     # The last series is written last, so where it ends all do.
     known = [point.day + 1 for point in _points(work, champion, reference.series[-1], end)]
     since = Window(max([gate_end, *known]), end)
     if since.days:
-        counts, profiles = _count(work, champion, since, labelled=False)
+        counts, profiles = _count(work, champion, subject, since, labelled=False)
         _extend(work, champion, since, counts, profiles, reference)
     held = {name: _points(work, champion, name, end) for name in reference.series}
     features = {name: points for name, points in held.items() if name.startswith(f"{INPUTS}_")}
@@ -94,13 +97,13 @@ def _points(work: Workspace, champion: Version, name: str, end: int) -> list[Poi
     return [point for point in found if point.day < end]
 
 
-def _reference(work: Workspace, champion: Version) -> Reference:
+def _reference(work: Workspace, champion: Version, subject: Subject) -> Reference:
     """Return what is known of the gate's rows; the first time, learn it and begin the series with their points."""
     monitor = work.registry.monitor(champion)
     if text := work.registry.read(monitor, _FILE):
         return msgspec.json.decode(text, type=Reference)
     gate = Window(int(champion.tag("training_end")), int(champion.tag("gate_end")))
-    counts, profiles = _count(work, champion, gate, labelled=True)
+    counts, profiles = _count(work, champion, subject, gate, labelled=True)
     bad = checks.bad_days(profiles, _usual(work, champion), work.config)
     good = {day: profile for day, profile in profiles.items() if day not in bad}
     found = outlook.reference(outlook.total(counts, good))
@@ -132,20 +135,18 @@ def _extend(
 
 
 def _count(
-    work: Workspace, champion: Version, window: Window, labelled: bool
+    work: Workspace, champion: Version, subject: Subject, window: Window, labelled: bool
 ) -> tuple[dict[int, Sums], dict[int, Profile]]:
     """Return sums and profiles of a window's days, without rows that the champion was trained on."""
-    config, digest = work.config, champion.tag("digest")
-    seen = np.load(work.unpacked(digest) / "model" / "keys.npy", allow_pickle=False)
+    seen = np.load(work.unpacked(champion.tag("digest")) / "model" / "keys.npy", allow_pickle=False)
     counts: dict[int, Sums] = {}
     profiles: dict[int, Profile] = {}
-    with work.deployed(digest) as subject:
-        for batch in data.read(work.source, config, window):
-            rows = batch[~among(batch[data.KEY].to_numpy(np.uint64), seen)]
-            for day, profile in Profile.by_day(rows, config).items():
-                profiles[day] = (profiles[day] + profile).spanning(1) if day in profiles else profile
-            if len(rows):
-                _add(work, subject, rows, labelled, counts)
+    for batch in data.read(work.source, work.config, window):
+        rows = batch[~among(batch[data.KEY].to_numpy(np.uint64), seen)]
+        for day, profile in Profile.by_day(rows, work.config).items():
+            profiles[day] = (profiles[day] + profile).spanning(1) if day in profiles else profile
+        if len(rows):
+            _add(work, subject, rows, labelled, counts)
     return counts, profiles
 
 

@@ -17,7 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from pipeline import data, decision
 from pipeline.backtest.outcome import ALWAYS, NEVER, ZETA, Backtest, Cost, Morning, Pool
 from pipeline.backtest.refit import Refitted, refit
-from pipeline.backtest.walk import PooledDays, Walk, day_of
+from pipeline.backtest.walk import PooledDays, Walk
 from pipeline.config import ModelConfig
 from pipeline.data import Window, as_date
 from pipeline.errors import ConfigError, DataError
@@ -91,7 +91,7 @@ def schedule(config: ModelConfig, pools: list[PooledDays], moments: list[datetim
     """Return a refit for every morning that knows a pool which the one before it did not."""
     known, found = 0, list[tuple[int, int]]()
     for at in moments:
-        end, day = data.matured_end(at, config), day_of(at, config)
+        end, day = data.matured_end(at, config), data.day_of(at, config)
         if (complete := sum(pool.days[-1] < end for pool in pools)) > known:
             known = complete
             found.append((end, sum(pool.first < day for pool in pools)))

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass, field
 from datetime import datetime
-from zoneinfo import ZoneInfo
 
 import msgspec
 
@@ -12,8 +11,7 @@ from pipeline.backtest import contest
 from pipeline.backtest.fit import Fitted, fit, loss
 from pipeline.backtest.outcome import Cost, Morning
 from pipeline.checks import Profile
-from pipeline.config import ModelConfig
-from pipeline.data import EPOCH, Window
+from pipeline.data import Window
 from pipeline.decision import Inputs, Row
 from pipeline.detection import WAITING
 from pipeline.errors import DataError
@@ -155,7 +153,7 @@ class Walk:
         if outcome != Gate.INSUFFICIENT:
             self._looks.append(windows.gate)
         if outcome.passed:
-            self._promote(number, challenger, judged, day_of(told.at, self._work.config))
+            self._promote(number, challenger, judged, data.day_of(told.at, self._work.config))
         return msgspec.structs.replace(told, challenger=number, gate=outcome, gate_reasons=judged.verdict.reasons)
 
     def _promote(self, number: str, challenger: Fitted, judged: Hearing, day: int) -> None:
@@ -178,11 +176,6 @@ class Walk:
             counts = {one: int(tally.matrix([one])[0, 0]) for one in tally.days()}
             self.pools = _pools(counts, Window(day, self._end), config.evaluation.minimum_rows)
             self.never = [loss(tally, pool.days) for pool in self.pools]
-
-
-def day_of(at: datetime, config: ModelConfig) -> int:
-    """Return the calendar day of a moment in the model's timezone."""
-    return (at.astimezone(ZoneInfo(config.timezone)).date() - EPOCH).days
 
 
 def _pools(counts: dict[int, int], window: Window, rows: int) -> list[PooledDays]:

@@ -12,7 +12,7 @@ from tests.installation import at, opened, run
 from tests.parts import WORDS
 
 MATURES, FIRST, CALM, SHIFTED, LOST, AGAIN, OVER = 7, 31, 33, 39, 40, 41, 46
-SHIFT = f"{at(36):%Y-%m-%d}", f"{at(39):%Y-%m-%d}"
+SHIFT = f"{at(34):%Y-%m-%d}", f"{at(39):%Y-%m-%d}"
 TITLE = "early warning: the newest rows are unlike those at the gate"
 
 
