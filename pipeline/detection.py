@@ -35,7 +35,7 @@ WAITING = "waiting"
 _RECENT = 5
 # A slice has few rows: its reference is hardly off by more standard errors than this.
 _ERRORS = 3
-# An e-value's logarithm, so that it stays a finite number.
+# The logarithm of an e-value, or of its inverse, so that it stays a finite number.
 _MOST = 700.0
 Split = tuple[Sequence[Point], Sequence[Point]]
 """Points of a reference, and those since."""
@@ -135,7 +135,8 @@ def _slices(days: Sequence[int], slices: Mapping[str, Split], drop: float) -> tu
             logs[name] = path[np.searchsorted([point.day for point in points], days, side="right")]
     if not logs or not days:
         return np.zeros(0), None
-    return np.logaddexp.reduce([*logs.values()]) - math.log(len(logs)), max(logs, key=lambda name: logs[name][-1])
+    merged = np.logaddexp.reduce([*logs.values()]) - math.log(len(logs))
+    return np.maximum(merged, -_MOST), max(logs, key=lambda name: logs[name][-1])
 
 
 def sizes(drop: float) -> dict[str, float]:

@@ -216,6 +216,8 @@ def test_slices_without_a_reference_and_days_without_one_are_no_evidence():
     young, absent = (reference[:2], points), (reference, [])
     found = state(reference, points, RULE, (), {"at = new": young, "at = gone": absent})
     assert found.ratios["slices"] < 0
+    verdict = decide(reference, points, evaluation(), RULE, 500, slices={"at = gone": absent})
+    assert np.isfinite(list(verdict.numbers.values())).all()
     assert state(reference, points, RULE, (), {"at = new": young}).ratios["slices"] == 0
     assert state(reference, [], RULE, (), {"at = old": (reference, [])}).evidence == 0
 
