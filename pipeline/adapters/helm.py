@@ -43,7 +43,7 @@ class Helm:
     def uninstall(self, name: str) -> None:
         """Remove a release; return when its objects are gone, at once when there is none."""
         if self._mended(name):
-            self._run("uninstall", name, "--wait", "--cascade", "foreground")
+            self._uninstall(name)
 
     def _mended(self, name: str) -> bool:
         """Tell whether there is a release; bring one that a killed Helm left pending to its last whole revision, or
@@ -57,8 +57,12 @@ class Helm:
         if whole and status != "uninstalling":
             self._run("rollback", name, str(max(whole)), "--server-side=true", "--force-conflicts")
             return True
-        self._run("uninstall", name, "--wait", "--cascade", "foreground")
+        self._uninstall(name)
         return False
+
+    def _uninstall(self, name: str) -> None:
+        # Helm's other way to wait, a watch, may end before it has seen what there is, or never (helm issue 31766).
+        self._run("uninstall", name, "--wait=legacy", "--cascade", "foreground")
 
     def _run(self, *arguments: str, standard_input: str | None = None) -> str:
         command = [self._program, *arguments, "--namespace", self._namespace]
