@@ -52,6 +52,10 @@ class Version:
 class Registry(Runs):
     """One MLflow server: its runs, and the versions that they made."""
 
+    def __init__(self, tracking_uri: str, url: str = "") -> None:
+        super().__init__(tracking_uri, url)
+        self._monitors: dict[tuple[str, str], str] = {}
+
     # Versions and aliases
 
     def aliased(self, model: str, alias: str) -> Version | None:
@@ -189,9 +193,12 @@ class Registry(Runs):
         self.write(self.monitor(version), _SLICES, msgspec.json.encode(known).decode())
 
     def monitor(self, version: Version) -> str:
-        """Return the run whose chart is the version's score over time."""
-        tags = {"kind": "monitor", "version": version.number}
-        return self.find_or_create(version.model, tags, f"monitor of version {version.number}")
+        """Return the run whose chart is the version's score over time; it is looked up once."""
+        key = version.model, version.number
+        if key not in self._monitors:
+            tags = {"kind": "monitor", "version": version.number}
+            self._monitors[key] = self.find_or_create(version.model, tags, f"monitor of version {version.number}")
+        return self._monitors[key]
 
 
 def _version(found: "ModelVersion") -> Version:
