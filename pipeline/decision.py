@@ -14,6 +14,7 @@ import msgspec
 
 from pipeline import calibration, detection, fingerprint
 from pipeline.config import Degradation
+from pipeline.detectors import FEWEST_REFERENCE_POINTS, Others
 from pipeline.evaluation import Evaluation
 from pipeline.tally import Point
 from pipeline.verdict import Decision, Verdict
@@ -30,8 +31,9 @@ class Inputs(msgspec.Struct, frozen=True, kw_only=True):
     ``evaluation`` and the points are there only when that is the configured ``score``. ``evaluation``: this morning's,
     but for what it added to the history. ``reference`` and ``since``: the history, as ``split`` has it; ``earlier``:
     the reference of each earlier champion (what came after may hold the drop that ended it); ``slices``: reference and
-    points since of each slice; ``gaps``: to the control, None without one. ``retrained``: the logical time of the
-    newest training; ``paused``: why a person has paused the model.
+    points since of each slice; ``gaps``: to the control, None without one; ``first``: the loss of the first deployed
+    version, None when this is it. ``retrained``: the logical time of the newest training; ``paused``: why a person has
+    paused the model.
     """
 
     at: datetime
@@ -47,6 +49,7 @@ class Inputs(msgspec.Struct, frozen=True, kw_only=True):
     earlier: list[list[Row]] = []
     slices: dict[str, tuple[list[Row], list[Row]]] = {}
     gaps: list[Row] | None = None
+    first: float | None = None
     retrained: datetime | None = None
     paused: str | None = None
 
@@ -82,12 +85,19 @@ def decide(inputs: Inputs) -> Verdict:
             inputs.evaluation,
             Degradation.model_validate(inputs.rule),
             inputs.minimum_rows,
-            [points(history) for history in inputs.earlier],
-            {name: (points(reference), points(since)) for name, (reference, since) in inputs.slices.items()},
-            None if inputs.gaps is None else points(inputs.gaps),
+            _others(inputs),
         )
     cooled = detection.cool(verdict, inputs.at, inputs.retrained, inputs.cooldown)
     return detection.pause(cooled, inputs.paused)
+
+
+def _others(inputs: Inputs) -> Others:
+    return Others(
+        [points(history) for history in inputs.earlier],
+        {name: (points(reference), points(since)) for name, (reference, since) in inputs.slices.items()},
+        None if inputs.gaps is None else points(inputs.gaps),
+        inputs.first,
+    )
 
 
 def seen(evaluation: Evaluation) -> Evaluation:
@@ -100,7 +110,7 @@ def split(history: Sequence[Point], gate_end: int) -> tuple[list[Row], list[Row]
 
     If those are too few to judge anything by, the first points after it make it up: else no morning ever could.
     """
-    length = max(sum(point.day < gate_end for point in history), detection.FEWEST_REFERENCE_POINTS)
+    length = max(sum(point.day < gate_end for point in history), FEWEST_REFERENCE_POINTS)
     return rows(history[:length]), rows(history[length:])
 
 

@@ -9,8 +9,8 @@ from pipeline import data, image, rollout
 from pipeline.adapters.registry import BY_HAND, CHAMPION, PREVIOUS, Version
 from pipeline.config import Canary
 from pipeline.data import Window
+from pipeline.dossier import first_loss_key
 from pipeline.errors import Permanent
-from pipeline.judgement import first_loss_key
 from pipeline.manifest import Golden, Manifest
 from pipeline.rollout import Release, Target
 from pipeline.settings import ROOT

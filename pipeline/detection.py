@@ -1,158 +1,24 @@
-"""Has the champion degraded? A pure function from the history of its score to a verdict.
-
-Detectors (``calibration``) look at the loss after every point, and any is enough: a fast one for the smallest drop that
-matters, one for a collapse, both calibrated by simulation, and one that guarantees its share of the false alarms
-without; another of its kind looks at the slices. All compare with the mean over the champion's reference, frozen at
-its deployment. Where a fresh fit answers the same rows, one more looks at how much better that is: it sees what the
-champion loses by growing old, and nothing of what makes a day hard for both. Its reference is the first gaps.
-"""
+"""Has the champion degraded? A pure function from the history of its score to a verdict."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 
 import numpy as np
 from scipy.special import ndtri
 
-from pipeline import calibration, cause, history, noise
+from pipeline import cause
 from pipeline.comparison import Difference
 from pipeline.config import Degradation
+from pipeline.detectors import ALONE, FEWEST_REFERENCE_POINTS, FROZEN, SLICES, STALE, Others, State, state
 from pipeline.evaluation import Evaluation
-from pipeline.history import History, losses
+from pipeline.history import losses
 from pipeline.tally import Point
 from pipeline.verdict import Decision, Verdict
 
-FAST, COLLAPSE, GUARANTEE, SLICES, STALE = "fast", "collapse", "guarantee", "slices", "stale"
-SHARES = {FAST: 0.85, COLLAPSE: 0.05, GUARANTEE: 0.1, SLICES: 0.1, STALE: 0.5}
-"""What each detector has of the false alarms, relative to the others that are there."""
-CERTAINTY = 0.95
-"""How probably the noise is no more than a guaranteeing detector believes."""
-DAYS_A_YEAR = 365
-FEWEST_REFERENCE_POINTS = 3
 WAITING = "waiting"
 """The number that a verdict has which keeps a degraded champion until the cooldown is over."""
 _RECENT = 5
-# A slice has few rows: its reference is hardly off by more standard errors than this.
-_ERRORS = 3
-# The logarithm of an e-value, or of its inverse, so that it stays a finite number.
-_MOST = 700.0
-Split = tuple[Sequence[Point], Sequence[Point]]
-"""Points of a reference, and those since."""
-
-
-@dataclass(frozen=True)
-class State:
-    """The detectors after each point since the reference.
-
-    ``reference``: its mean loss; ``spread``: the standard deviation of the true loss from day to day; ``paths``: by
-    detector, in smallest drops, or a guarantee's logarithm; ``levels``: above which each alarms; ``worst``: the slice
-    with the most evidence.
-    """
-
-    reference: float
-    spread: float
-    paths: dict[str, np.ndarray]
-    levels: dict[str, float]
-    worst: str | None = None
-
-    @property
-    def ratios(self) -> dict[str, float]:
-        """How far it is to each detector's alarm after the newest point: above 1 is one."""
-        return {name: float(path[-1]) / self.levels[name] if len(path) else 0.0 for name, path in self.paths.items()}
-
-    @property
-    def evidence(self) -> float:
-        """How far it is to the alarm, by the detector that is nearest: above 1 is one."""
-        return max(self.ratios.values())
-
-    @property
-    def e_value(self) -> float | None:
-        """The guaranteeing detector as an e-value: M/t after t points, None before any.
-
-        As long as the loss has not risen by more than half of the drop, each point adds at most 1 to what M is expected
-        to be (``calibration``), so M/t is expected to be 1 at most, as far as CERTAINTY goes. That holds at one fixed
-        time, not for the largest of several mornings.
-        """
-        path = self.paths[GUARANTEE]
-        return math.exp(min(float(path[-1]) - math.log(len(path)), _MOST)) if len(path) else None
-
-
-def state(
-    reference: Sequence[Point],
-    points: Sequence[Point],
-    rule: Degradation,
-    earlier: Iterable[Sequence[Point]] = (),
-    slices: Mapping[str, Split] | None = None,
-    gaps: Sequence[Point] | None = None,
-) -> State:
-    """Run the detectors over ``points`` (oldest first) against at least three ``reference`` points.
-
-    ``earlier`` holds the histories of earlier champions: what was noise to them is noise to this one. ``slices``: the
-    points of each slice; ``gaps``: between champion and control, None without one.
-    """
-    drop, known = rule.smallest_drop, history.learn(reference, points, rule.smallest_drop, earlier)
-    a_year = max(round(DAYS_A_YEAR * len(reference) / sum(point.days for point in reference)), 1)
-    there = (FAST, True), (COLLAPSE, True), (GUARANTEE, True), (SLICES, bool(slices)), (STALE, gaps is not None)
-    alpha = shares(rule, *(name for name, is_there in there if is_there))
-    paths, levels = _calibrated(known, drop, a_year, alpha)
-    paths[GUARANTEE] = calibration.detector(known.since, known.mean, drop, known.variance(CERTAINTY))
-    worst = None
-    if slices:
-        paths[SLICES], worst = _slices([point.day for point in points], slices, drop)
-    levels |= {name: math.log(a_year / alpha[name]) for name in paths.keys() - levels.keys()}
-    if gaps is not None and len(gaps) > len(reference):
-        apart = history.learn(gaps[: len(reference)], gaps[len(reference) :], drop, (), noise.WANDER_OF_A_GAP)
-        paths[STALE], levels[STALE] = _cusum(apart, drop, drop / apart.unit, a_year, alpha[STALE])
-    return State(known.mean, known.spread, paths, levels, worst)
-
-
-def _calibrated(
-    known: History, drop: float, a_year: int, alpha: Mapping[str, float]
-) -> tuple[dict[str, np.ndarray], dict[str, float]]:
-    found = {name: _cusum(known, drop, size, a_year, alpha[name]) for name, size in sizes(drop / known.unit).items()}
-    return {name: path for name, (path, _) in found.items()}, {name: level for name, (_, level) in found.items()}
-
-
-def _cusum(known: History, drop: float, size: float, a_year: int, alpha: float) -> tuple[np.ndarray, float]:
-    """Return a path and its level, in smallest drops; ``size`` is what is looked for, in units of the noise."""
-    level = calibration.threshold(known.weights, size, known.references, a_year, alpha)
-    return calibration.cusum(known.since, known.mean, size * known.unit) / drop, known.unit / drop * float(level)
-
-
-def _slices(days: Sequence[int], slices: Mapping[str, Split], drop: float) -> tuple[np.ndarray, str | None]:
-    """Return the mean of the slices' e-detectors, which is one itself, after each of the days; and the slice with most.
-
-    Whatever depends on whatever among them: expectations add up (Vovk & Wang 2021, Annals of Statistics 49:1736).
-    """
-    logs = {}
-    for name, (reference, points) in slices.items():
-        if len(reference) >= FEWEST_REFERENCE_POINTS:
-            known = history.learn(reference, points, drop)
-            variance = known.variance(CERTAINTY)
-            least = max(drop, 2 * _ERRORS * math.sqrt(variance / len(reference)))
-            path = np.append(-np.inf, calibration.detector(known.since, known.mean, least, variance))
-            logs[name] = path[np.searchsorted([point.day for point in points], days, side="right")]
-    if not logs or not days:
-        return np.zeros(0), None
-    merged = np.logaddexp.reduce([*logs.values()]) - math.log(len(logs))
-    return np.maximum(merged, -_MOST), max(logs, key=lambda name: logs[name][-1])
-
-
-def sizes(drop: float) -> dict[str, float]:
-    """Return what each calibrated detector looks for; both in units of the sampling noise."""
-    return {FAST: drop, COLLAPSE: 4 * max(drop, 1)}
-
-
-def chance(rule: Degradation) -> float:
-    """Return the probability that an unchanged year may have a false alarm."""
-    return 1 - math.exp(-rule.false_alarms_per_year)
-
-
-def shares(rule: Degradation, *detectors: str) -> dict[str, float]:
-    """Return that probability divided among the detectors that are there."""
-    whole = sum(SHARES[name] for name in detectors)
-    return {name: chance(rule) * SHARES[name] / whole for name in detectors}
 
 
 def decide(
@@ -161,33 +27,39 @@ def decide(
     evaluation: Evaluation,
     rule: Degradation,
     minimum_rows: int,
-    earlier: Iterable[Sequence[Point]] = (),
-    slices: Mapping[str, Split] | None = None,
-    gaps: Sequence[Point] | None = None,
+    others: Others = ALONE,
 ) -> Verdict:
-    """Judge the champion from its reference points, the points since, and this morning's evaluation.
-
-    ``earlier``, ``slices`` and ``gaps`` are as in ``state``.
-    """
+    """Judge the champion from its reference points, the points since, and this morning's evaluation."""
     if evaluation.faults:
         return Verdict(Decision.DATA_BAD, tuple(evaluation.faults))
     if missing := _missing(reference, points, evaluation, minimum_rows):
         return Verdict(Decision.INSUFFICIENT, (missing,))
-    found = state(reference, points, rule, earlier, slices, gaps)
+    found = state(reference, points, rule, others)
     numbers = {"evidence": found.evidence, "reference": found.reference, "spread": found.spread}
     numbers |= {f"{name}_level": level for name, level in found.levels.items()}
     numbers |= {name: float(path[-1]) for name, path in found.paths.items() if len(path)}
     numbers |= {} if found.e_value is None else {"e_value": found.e_value}
-    told = f"evidence {found.evidence:.2f}, alarm above 1"
+    numbers |= {} if others.first is None else {"first_reference": others.first}
     if found.evidence <= 1:
-        return Verdict(Decision.KEEP, (f"not degraded: {told}",), numbers)
-    reasons = [f"degraded: the loss {_went(reference, points)} ({told})"]
-    if slices and found.worst and found.ratios[SLICES] > 1:
-        reasons.append(f"slice {found.worst}: its loss {_went(*slices[found.worst])}")
-    if gaps is not None and STALE in found.paths:
-        gained = _gained(gaps[: len(reference)], gaps[len(reference) :])
-        reasons.append(cause.told(_mean(points[-_RECENT:]) - _mean(reference), gained, rule.smallest_drop))
-    return Verdict(Decision.RETRAIN, tuple(reasons), numbers)
+        return Verdict(Decision.KEEP, (f"not degraded: {_told(found)}",), numbers)
+    return Verdict(Decision.RETRAIN, tuple(_reasons(reference, points, rule, others, found)), numbers)
+
+
+def _reasons(
+    reference: Sequence[Point], points: Sequence[Point], rule: Degradation, others: Others, found: State
+) -> Iterator[str]:
+    yield f"degraded: the loss {_went(reference, points)} ({_told(found)})"
+    if found.ratios.get(FROZEN, 0) > 1:
+        yield f"it was {others.first:.3f} at the first deployment: champion by champion, a little was lost"
+    if found.worst and found.ratios[SLICES] > 1:
+        yield f"slice {found.worst}: its loss {_went(*others.slices[found.worst])}"
+    if others.gaps is not None and STALE in found.paths:
+        gained = _gained(others.gaps[: len(reference)], others.gaps[len(reference) :])
+        yield cause.told(_mean(points[-_RECENT:]) - _mean(reference), gained, rule.smallest_drop)
+
+
+def _told(found: State) -> str:
+    return f"evidence {found.evidence:.2f}, alarm above 1"
 
 
 def _went(reference: Sequence[Point], points: Sequence[Point]) -> str:

@@ -25,6 +25,17 @@ def same_score(work: Workspace, champion: Version) -> bool:
     return champion.tag("score") == work.config.evaluation.score
 
 
+def first_loss_key(score: str) -> str:
+    """Return the note of a model that holds the loss of its first deployed version, frozen."""
+    return f"first_loss.{score}"
+
+
+def first_loss(work: Workspace) -> float | None:
+    """Return the loss of the first deployed version at its deployment, None before there was one."""
+    text = work.registry.note(work.config.name, first_loss_key(work.config.evaluation.score))
+    return None if text is None else float(text)
+
+
 def inputs(work: Workspace, run: str, at: datetime) -> Inputs:
     """Return what the verdict of a run is made from; Permanent when the run has not scored the champion."""
     config, registry = work.config, work.registry
@@ -45,14 +56,16 @@ def inputs(work: Workspace, run: str, at: datetime) -> Inputs:
     end = data.matured_end(at, config)
     reference, since = _history(work, judged, end)
     slices = {name: [one for one in held if one.day < end] for name, held in registry.slices(judged).items()}
+    earlier = _earlier(work, judged)
     return msgspec.structs.replace(
         known,
         evaluation=decision.seen(msgspec.json.decode(text, type=Evaluation)),
         reference=reference,
         since=since,
-        earlier=[_history(work, one, end)[0] for one in _earlier(work, judged)],
+        earlier=[_history(work, one, end)[0] for one in earlier],
         gaps=None if config.evaluation.control is None else _gaps(work, judged, end),
         slices=decision.divided(slices, int(judged.tag("gate_end"))),
+        first=first_loss(work) if earlier else None,
     )
 
 

@@ -16,7 +16,7 @@ from pipeline import config, data, fingerprint, power, sample, settings, trainin
 from pipeline.adapters.registry import CHAMPION
 from pipeline.config import ModelConfig
 from pipeline.data import Window, as_date
-from pipeline.detection import FEWEST_REFERENCE_POINTS, chance
+from pipeline.detectors import FEWEST_REFERENCE_POINTS, chance
 from pipeline.errors import ConfigError, DataError, ZetaError
 from pipeline.figures import figure
 from pipeline.findings import Findings

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import msgspec
 import numpy as np
 
-from pipeline import baseline, data, evaluation, gate, hearing, ledger, training
+from pipeline import baseline, data, dossier, evaluation, gate, hearing, ledger, training
 from pipeline.adapters.registry import CHALLENGER, CHAMPION, Version
 from pipeline.comparison import Difference
 from pipeline.config import GateRules
@@ -44,11 +44,6 @@ class _Case:
     seen: np.ndarray
     record: Record
     itself: bool
-
-
-def first_loss_key(score: str) -> str:
-    """Return the note of a model that holds the loss of its first deployed version, frozen."""
-    return f"first_loss.{score}"
 
 
 def judge(work: Workspace, run: str, challenger: Version) -> Judgement:
@@ -106,12 +101,8 @@ def _judgement(
 
 
 def _frozen(work: Workspace, champion: Version | None) -> Frozen:
-    name = work.config.evaluation.score
-    first = work.registry.note(work.config.name, first_loss_key(name))
-    same = champion is not None and champion.tag("score") == name
-    return Frozen(
-        None if first is None else float(first), float(champion.tag("reference_loss")) if champion and same else None
-    )
+    same = champion is not None and dossier.same_score(work, champion)
+    return Frozen(dossier.first_loss(work), float(champion.tag("reference_loss")) if champion and same else None)
 
 
 def _look(work: Workspace, champion: Version | None, challenger: Version) -> Look:

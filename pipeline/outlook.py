@@ -20,9 +20,9 @@ import msgspec
 import numpy as np
 import scipy.sparse as sp
 
-from pipeline import decision, detection
+from pipeline import decision, detectors
 from pipeline.config import ModelConfig
-from pipeline.detection import State
+from pipeline.detectors import Others, State
 from pipeline.errors import DataError
 from pipeline.observation import GROUPS, group
 from pipeline.scores import SEPARATOR, variance_of_mean
@@ -155,7 +155,7 @@ class View:
     def alarming(self) -> list[Point]:
         """The points from where the first alarm has its begin (Page 1954: after the sum's last zero) to its height."""
         first = int(np.argmax(self._heights > 1))
-        quiet = np.flatnonzero(self.state.paths[detection.FAST][:first] <= 0)
+        quiet = np.flatnonzero(self.state.paths[detectors.FAST][:first] <= 0)
         return self.points[quiet[-1] + 1 if len(quiet) else 0 : int(self._heights.argmax()) + 1]
 
     @property
@@ -179,8 +179,8 @@ def views(
         usual, since = map(decision.points, decision.split(points, gate_end))
         matured = [point for point in since if point.day < matured_end]
         new = since[len(matured) :]
-        if new and len(usual) >= detection.FEWEST_REFERENCE_POINTS:
-            found[name] = View(new, detection.state(usual, new, rule, [matured]))
+        if new and len(usual) >= detectors.FEWEST_REFERENCE_POINTS:
+            found[name] = View(new, detectors.state(usual, new, rule, Others([matured])))
     return found
 
 

@@ -9,7 +9,7 @@ from scipy.special import ndtri
 from pipeline import calibration, ledger, noise
 from pipeline.config import ModelConfig
 from pipeline.data import Window, whole_days
-from pipeline.detection import DAYS_A_YEAR, FAST, FEWEST_REFERENCE_POINTS, SHARES, chance
+from pipeline.detectors import DAYS_A_YEAR, FAST, FEWEST_REFERENCE_POINTS, SHARES, chance
 
 CHAMPIONS = 500
 NEVER = math.inf

@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline import detection
+from pipeline import detectors
 from pipeline.config import Degradation
-from pipeline.detection import SHARES, WAITING, chance, cool, decide, shares, state
+from pipeline.detection import WAITING, cool, decide
+from pipeline.detectors import SHARES, Others, chance, shares, state
 from pipeline.evaluation import Evaluation
 from pipeline.tally import Point
 from pipeline.verdict import Decision, Verdict
@@ -104,7 +105,7 @@ def test_what_is_usual_on_a_day_of_the_week_is_no_degradation_and_hides_none():
 def test_what_earlier_champions_saw_is_noise_to_this_one_as_well():
     reference, points = history(1, 28), history(2, 20, spread=0.02, worse=0.01)
     wandering = [history(seed, 28 * 6, spread=0.03) for seed in (3, 4)]
-    alone, taught = state(reference, points, RULE), state(reference, points, RULE, wandering)
+    alone, taught = state(reference, points, RULE), state(reference, points, RULE, Others(wandering))
     assert taught.spread == pytest.approx(0.03, rel=0.3)
     assert taught.spread > 2 * alone.spread
     assert taught.levels["fast"] > 2 * alone.levels["fast"]
@@ -151,6 +152,35 @@ def test_a_collapse_is_found_within_days_however_little_is_known_and_is_not_forg
         assert state(reference, [*usual, *collapsed], RULE).evidence > 1
 
 
+def test_a_chain_of_small_losses_is_found_by_the_first_deployments_loss():
+    reference, points = history(1, 28, rows=2000, level=0.145), history(2, 300, rows=2000, level=0.155)
+    assert judged(reference, points).outcome == Decision.KEEP
+    found = decide(reference, points, evaluation(), RULE, 500, Others(first=0.14))
+    assert found.outcome == Decision.RETRAIN
+    assert found.numbers["first_reference"] == 0.14
+    assert found.numbers["frozen"] > found.numbers["frozen_level"]
+    assert found.reasons[1].startswith("it was 0.140 at the first deployment")
+
+
+@pytest.mark.parametrize("first", [0.12, 0.16, None])
+def test_who_had_not_recovered_or_is_better_is_not_held_against_the_first_deployment(first):
+    reference, points = history(1, 28, rows=2000), history(2, 28, rows=2000)
+    alone, beside = state(reference, points, RULE), state(reference, points, RULE, Others(first=first))
+    assert beside.levels == alone.levels
+    assert list(beside.paths) == ["fast", "collapse", "guarantee"]
+
+
+def test_who_stays_within_half_a_drop_of_the_first_deployment_keeps_its_share_of_the_false_alarms():
+    random, alarms, there = np.random.default_rng(8), 0, 0
+    for losses in random.binomial(500, 0.15, (100, 28 + 364)) / 500:
+        history = [point(day, loss, 500) for day, loss in enumerate(losses)]
+        found = state(history[:28], history[28:], RULE, Others(first=0.141))
+        there += "frozen" in found.paths
+        alarms += "frozen" in found.paths and found.paths["frozen"].max() > found.levels["frozen"]
+    assert there > 50
+    assert alarms <= 1
+
+
 def sliced(worse, slices=5, days=90):
     """Return the reference and points of slices with 200 rows a day; the first is ``worse`` from day 30 on."""
     found = {}
@@ -163,10 +193,10 @@ def sliced(worse, slices=5, days=90):
 
 def test_a_slice_that_degrades_alone_is_found_and_named():
     reference, points = history(1, 28, rows=1000), [replace(one, day=28 + one.day) for one in history(2, 90, rows=1000)]
-    kept = decide(reference, points, evaluation(), RULE, 500, (), sliced(0.0))
+    kept = decide(reference, points, evaluation(), RULE, 500, Others(slices=sliced(0.0)))
     assert kept.outcome == Decision.KEEP
     assert kept.numbers["slices"] < kept.numbers["slices_level"]
-    found = decide(reference, points, evaluation(), RULE, 500, (), sliced(0.15))
+    found = decide(reference, points, evaluation(), RULE, 500, Others(slices=sliced(0.15)))
     assert found.outcome == Decision.RETRAIN
     assert found.reasons[1].startswith("slice at = 0: its loss went from 0.1")
     assert found.numbers["slices"] > found.numbers["slices_level"]
@@ -187,8 +217,10 @@ def test_a_champion_that_falls_behind_a_fresh_fit_is_stale_before_its_own_score_
     reference, points = history(1, 28, spread=0.02), history(2, 40, spread=0.02)
     assert judged(reference, points).outcome == Decision.KEEP
     usual = gaps(3, 36)
-    assert decide(reference, points, evaluation(), RULE, 500, gaps=[*usual, *gaps(4, 4)]).outcome == Decision.KEEP
-    found = decide(reference, points, evaluation(), RULE, 500, gaps=[*usual, *gaps(4, 4, ahead=0.06)])
+    assert (
+        decide(reference, points, evaluation(), RULE, 500, Others(gaps=[*usual, *gaps(4, 4)])).outcome == Decision.KEEP
+    )
+    found = decide(reference, points, evaluation(), RULE, 500, Others(gaps=[*usual, *gaps(4, 4, ahead=0.06)]))
     assert found.outcome == Decision.RETRAIN
     assert found.numbers["stale"] > found.numbers["stale_level"]
     assert found.reasons[1].startswith("the champion is stale: ")
@@ -196,7 +228,7 @@ def test_a_champion_that_falls_behind_a_fresh_fit_is_stale_before_its_own_score_
 
 def test_where_both_fall_the_data_got_harder():
     reference, points = history(1, 28), [*history(2, 30), *history(3, 10, worse=0.1)]
-    found = decide(reference, points, evaluation(), RULE, 500, gaps=gaps(3, 40))
+    found = decide(reference, points, evaluation(), RULE, 500, Others(gaps=gaps(3, 40)))
     assert found.outcome == Decision.RETRAIN
     assert found.numbers["stale"] < found.numbers["stale_level"]
     assert found.reasons[1].startswith(
@@ -206,20 +238,20 @@ def test_where_both_fall_the_data_got_harder():
 
 def test_the_first_gaps_are_the_reference_and_no_evidence():
     reference, points = history(1, 28), history(2, 28)
-    assert "stale" not in state(reference, points, RULE, gaps=gaps(3, 28)).paths
-    alone, beside = state(reference, points, RULE), state(reference, points, RULE, gaps=[])
+    assert "stale" not in state(reference, points, RULE, Others(gaps=gaps(3, 28))).paths
+    alone, beside = state(reference, points, RULE), state(reference, points, RULE, Others(gaps=[]))
     assert all(beside.levels[name] > level for name, level in alone.levels.items())
 
 
 def test_slices_without_a_reference_and_days_without_one_are_no_evidence():
     reference, points = history(1, 28), history(2, 20)
     young, absent = (reference[:2], points), (reference, [])
-    found = state(reference, points, RULE, (), {"at = new": young, "at = gone": absent})
+    found = state(reference, points, RULE, Others(slices={"at = new": young, "at = gone": absent}))
     assert found.ratios["slices"] < 0
-    verdict = decide(reference, points, evaluation(), RULE, 500, slices={"at = gone": absent})
+    verdict = decide(reference, points, evaluation(), RULE, 500, Others(slices={"at = gone": absent}))
     assert np.isfinite(list(verdict.numbers.values())).all()
-    assert state(reference, points, RULE, (), {"at = new": young}).ratios["slices"] == 0
-    assert state(reference, [], RULE, (), {"at = old": (reference, [])}).evidence == 0
+    assert state(reference, points, RULE, Others(slices={"at = new": young})).ratios["slices"] == 0
+    assert state(reference, [], RULE, Others(slices={"at = old": (reference, [])})).evidence == 0
 
 
 def test_unchanged_slices_keep_their_share_of_the_false_alarms():
@@ -233,7 +265,7 @@ def test_unchanged_slices_keep_their_share_of_the_false_alarms():
                          [point(day, loss, 60) for day, loss in enumerate(one[28:], 28)])
             for index, one in enumerate(year)
         }  # fmt: skip
-        path, _ = detection._slices(days, slices, 0.02)
+        path, _ = detectors._slices(days, slices, 0.02)
         alarms += path.max() > math.log(364 / shares(RULE, *SHARES)["slices"])
     assert alarms <= 1
 

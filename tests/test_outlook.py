@@ -199,7 +199,7 @@ def test_a_shift_is_found_and_when_it_began_and_is_over_when_its_days_have_label
 
 def test_all_series_together_have_the_configured_false_alarms(tmp_path, monkeypatch):
     rules = []
-    monkeypatch.setattr(outlook.detection, "state", lambda usual, new, rule, earlier: rules.append(rule))
+    monkeypatch.setattr(outlook.detectors, "state", lambda usual, new, rule, others: rules.append(rule))
     points = [parts.point(day, 0.1) for day in range(40)]
     outlook.views({EXPECTED: points, PREDICTIONS: points, INPUTS: points}, 28, 30, config(tmp_path))
     assert [rule.smallest_drop for rule in rules] == [0.05, 0.1, 0.1]

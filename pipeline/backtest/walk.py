@@ -136,6 +136,7 @@ class Walk:
             reference=reference, since=since, earlier=list(self._earlier),
             gaps=decision.rows(champion.gaps) if champion and config.evaluation.control else None,
             slices=decision.divided(champion.slices, champion.fitted.windows.gate.end) if champion else {},
+            first=self._first_loss if self._earlier else None,
         )  # fmt: skip
 
     def _retrain(self, told: Morning, end: int) -> Morning:

@@ -8,7 +8,7 @@ from itertools import pairwise
 
 import pytest
 
-from pipeline import delivery, morning, steps, workspace
+from pipeline import delivery, dossier, morning, steps, workspace
 from pipeline.demo import titles
 from pipeline.demo.inbox import Inbox
 from pipeline.demo.story import BROKEN, MORNINGS
@@ -221,6 +221,19 @@ def test_rollback_swaps_the_champion_and_its_predecessor_and_the_answers(toy):
         assert (seen["aliases"]["champion"], seen["aliases"]["previous"]) == (now, before)
         assert seen["releases"] == {"stable": (now, digests[now]), "canary": None}
         assert made.ask(name, ROWS) == answers[now]
+
+
+def test_a_later_champion_is_judged_beside_the_loss_of_the_first_deployment(toy):
+    made, name, _ = toy
+    work, (first, second) = workspace.load(name), (made.registry.version(name, number) for number in "12")
+    for moment, champion, expected in (
+        (at(BOOTSTRAP + 1), first, None),
+        (at(RECOVERED + 1), second, float(first.tag("reference_loss"))),
+    ):
+        run = made.registry.run(name, moment)
+        made.registry.record(run, {"champion": champion.number})
+        steps.evaluate(work, moment)
+        assert dossier.inputs(work, run, moment).first == expected
 
 
 def test_a_run_done_again_leaves_a_rollback_alone(toy):

@@ -1,7 +1,7 @@
 """How often the detectors are wrong, and how soon they are right: simulated years of champions, beside simpler rules.
 
 A year is 364 daily points after a reference of 28; a drop comes on a random day of it. The noise is learnt anew when
-a block is complete, as ``pipeline.detection`` does (tests/test_figures_of_detection.py holds both against each other).
+a block is complete, as ``pipeline.detectors`` does (tests/test_figures_of_detection.py holds both against each other).
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -13,7 +13,7 @@ from scipy.signal import lfilter
 from scipy.stats import binom, norm
 
 from pipeline import calibration, noise
-from pipeline.detection import CERTAINTY, FAST, GUARANTEE, SHARES, SLICES, STALE, sizes
+from pipeline.detectors import CERTAINTY, FAST, GUARANTEE, SHARES, SLICES, STALE, sizes
 from tests.bench.statistics.figure import Figure
 
 REFERENCE, YEAR, DROP, LOSS = 28, 364, 0.02, 0.15
