@@ -1,7 +1,7 @@
 """The figures that Zeta's decisions have to reach, simulated: ``python -m tests.bench.statistics [years]``.
 
 Prints each with its bounds, and what simpler rules come to in the same run; draws delays against false alarms
-(curves.png); exits with 1 and the names of the figures that are missed.
+(curves.png); puts both into MLflow if that runs; exits with 1 and the names of the figures that are missed.
 """
 
 import sys
@@ -11,14 +11,17 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from tests.bench.statistics import curves, detection, gate
+from pipeline.workspace import commit
+from tests.bench.statistics import curves, detection, gate, shown
 from tests.bench.statistics.figure import Figure
 
 CONSOLE = Console(width=150)
 
 
 def main(number: int) -> None:
-    """Simulate, print, draw."""
+    """Simulate, print, draw, put into MLflow."""
+    # Before curves.png is drawn, which is a file of the checkout.
+    code, image = commit() or "unknown", Path(__file__).with_name("curves.png")
     with CONSOLE.status(f"{number} model-years a scenario"), ProcessPoolExecutor() as workers:
         rules = {"Zeta": detection.zeta, **detection.BASELINES}
         compared = {name: workers.submit(detection.comparison, rule, number // 10) for name, rule in rules.items()}
@@ -29,7 +32,8 @@ def main(number: int) -> None:
             table.add_row(name, *cells.result())
     found += gate.rows()
     CONSOLE.print(_table(found), table)
-    curves.draw(drawn, Path(__file__).with_name("curves.png"))
+    curves.draw(drawn, image)
+    CONSOLE.print(shown.put(found, drawn, image, {"commit": code, "years": str(number)}), soft_wrap=True)
     if missed := [f"{figure.name} ({figure.scenario})" for figure in found if not figure.met]:
         sys.exit("missed: " + "; ".join(missed))
 

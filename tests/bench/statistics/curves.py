@@ -1,6 +1,6 @@
 """Delay against false alarms: what each rule comes to as it is made more or less sensitive."""
 
-from concurrent.futures import Executor, Future
+from concurrent.futures import Executor
 from functools import partial
 from pathlib import Path
 
@@ -16,16 +16,18 @@ _RULES: dict[str, list[Rule]] = {
     "daily z": [partial(detection.daily_z, alpha=alpha) for alpha in (1e-7, 1e-5, 1e-4, 1e-3, 0.01, 0.05)],
     "Mann-Whitney": [partial(detection.mann_whitney, alpha=alpha) for alpha in (1e-5, 1e-4, 1e-3, 0.02)],
 }
-Lines = dict[tuple[str, str], list["Future[tuple[float, float]]"]]
+Lines = dict[tuple[str, str], list[tuple[float, float]]]
+"""(world, rule) -> points: share of unchanged years with a false alarm, median days until a drop is found."""
 
 
 def lines(workers: Executor, number: int) -> Lines:
-    """Begin to simulate (false alarms a year, median delay) of every rule in every world."""
-    return {
+    """Simulate every rule in every world, at each of its thresholds."""
+    begun = {
         (title, name): [workers.submit(_point, rule, world, number) for rule in rules]
         for title, world in _WORLDS.items()
         for name, rules in _RULES.items()
     }
+    return {line: [point.result() for point in points] for line, points in begun.items()}
 
 
 def draw(found: Lines, file: Path) -> None:
@@ -36,8 +38,7 @@ def draw(found: Lines, file: Path) -> None:
     panels = figure.subplots(1, len(_WORLDS), sharey=True)
     for panel, title in zip(panels, _WORLDS, strict=True):
         for name in _RULES:
-            points = np.array([one.result() for one in found[title, name]])
-            panel.plot(*points.T, "o-", label=name, linewidth=2.5 if name == "Zeta" else 1)
+            panel.plot(*np.transpose(found[title, name]), "o-", label=name, linewidth=2.5 if name == "Zeta" else 1)
         panel.set(title=title, xlabel="share of unchanged years with a false alarm", yscale="log", ylim=(1, 400))
     panels[0].set_ylabel("median days until a drop of 2 points is found")
     panels[-1].legend()
