@@ -14,6 +14,7 @@ T/alpha within T points with a probability of at most alpha. v is an upper bound
 import functools
 import itertools
 import math
+from collections.abc import Callable
 
 import numpy as np
 
@@ -47,13 +48,15 @@ def threshold(weights: np.ndarray, drop: float, references: int, points: int, pr
 
     ``weights`` (..., G) are those of ``noise.weights``; drop and level are in units of the sampling noise.
     """
-    exceeded = _exceeded(math.floor(math.log(drop) / _DROP_STEP), references, points)
-    return np.asarray(_LEVELS[np.argmax(weights @ exceeded <= probability, axis=-1)])
+    found = known(math.floor(math.log(drop) / _DROP_STEP), references, points)
+    return np.asarray(_LEVELS[np.argmax(weights @ found <= probability, axis=-1)])
 
 
-@functools.cache
-def _exceeded(step: int, references: int, points: int) -> np.ndarray:
-    """Return (G, levels): how probably a year's highest S is above each level, for every process of the grid."""
+def exceeded(step: int, references: int, points: int) -> np.ndarray:
+    """Simulate (G, levels): how probably a year's highest S is above each level, for every process of the grid.
+
+    ``step`` is the logarithm of the drop in units of the sampling noise, in steps of 2 %.
+    """
     half = np.float32(math.exp(step * _DROP_STEP) / 2)
     losses = noise.simulated(references + points, SIMULATIONS, np.random.default_rng(SEED))
     usual = sum(itertools.islice(losses, references)) / np.float32(references) + half
@@ -62,3 +65,7 @@ def _exceeded(step: int, references: int, points: int) -> np.ndarray:
         level = np.maximum(level + loss - usual, 0)
         highest = np.maximum(highest, level)
     return np.array([1 - np.searchsorted(np.sort(one), _LEVELS, side="right") / SIMULATIONS for one in highest])
+
+
+known: Callable[[int, int, int], np.ndarray] = functools.cache(exceeded)
+"""What ``exceeded`` returns, made once: in this process, or as ``adapters.calibrations`` keeps it."""

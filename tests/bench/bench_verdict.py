@@ -3,6 +3,7 @@
 python -m tests.bench.bench_verdict [REPEATS]
 """
 
+import functools
 import os
 import statistics
 import sys
@@ -18,8 +19,10 @@ from rich.progress import track
 from rich.table import Table
 
 from pipeline import calibration, detection, noise
+from pipeline.adapters import calibrations
 from pipeline.adapters.registry import Registry, Version
 from pipeline.config import Degradation
+from pipeline.detectors import Others, Split
 from pipeline.evaluation import Evaluation
 from pipeline.tally import Point
 from pipeline.verdict import Verdict
@@ -38,7 +41,7 @@ def history(seed: int, days: int, rows: int = ROWS, level: float = 0.15) -> list
     return [Point(day, 1, rows, float(loss), level * (1 - level) / rows) for day, loss in enumerate(losses)]
 
 
-def split(points: Sequence[Point]) -> detection.Split:
+def split(points: Sequence[Point]) -> Split:
     """Return the reference and the points since."""
     return points[:REFERENCE], points[REFERENCE:]
 
@@ -46,25 +49,34 @@ def split(points: Sequence[Point]) -> detection.Split:
 def verdicts(points: Sequence[Point]) -> dict[str, Callable[[], Verdict]]:
     """Return what is timed: from the score's history alone and from all there can be, with the cache and without."""
     alone = partial(detection.decide, *split(points), MORNING, RULE, ROWS)
-    full = partial(
-        alone,
-        earlier=[history(1 + number, REFERENCE) for number in range(CHAMPIONS)],
-        slices={f"slice {number}": split(history(number, len(points), ROWS // SLICES)) for number in range(SLICES)},
-        gaps=history(0, len(points), level=0.05),
+    others = Others(
+        [history(1 + number, REFERENCE) for number in range(CHAMPIONS)],
+        {f"slice {number}": split(history(number, len(points), ROWS // SLICES)) for number in range(SLICES)},
+        history(0, len(points), level=0.05),
     )
+    full = partial(alone, others=others)
     return {
-        "verdict, calibration known": alone,
-        "verdict on all, calibration known": full,
         "verdict, in a fresh process": partial(anew, alone),
         "verdict on all, in a fresh process": partial(anew, full),
+        "verdict, never calibrated before": partial(simulated, alone),
+        "verdict on all, never calibrated before": partial(simulated, full),
     }
 
 
 def anew(decide: Callable[[], Verdict]) -> Verdict:
-    """Decide as a process does that has not decided before."""
-    for known in (calibration._exceeded, noise._spectra, noise._degrees):
+    """Decide as a process does that has not decided before, where another one has."""
+    for known in (calibration.known, noise._spectra, noise._degrees):
         known.cache_clear()
     return decide()
+
+
+def simulated(decide: Callable[[], Verdict]) -> Verdict:
+    """Decide where no process has before."""
+    kept, calibration.known = calibration.known, functools.cache(calibration.exceeded)
+    try:
+        return anew(decide)
+    finally:
+        calibration.known = kept
 
 
 def milliseconds(work: Callable[[], object]) -> float:
@@ -78,6 +90,7 @@ def main() -> None:
     """Print the table."""
     repeats = int(sys.argv[1]) if len(sys.argv) > 1 else 9
     with tempfile.TemporaryDirectory() as folder, platform(Path(folder)):
+        calibrations.keep(Path(folder) / "calibrations")
         registry, written = Registry(os.environ["MLFLOW_TRACKING_URI"]), history(0, REFERENCE + YEAR)
         registry.add_points(CHAMPION, written, [{} for _ in written])
         parts = {READING: partial(registry.points, CHAMPION)} | verdicts(registry.points(CHAMPION))

@@ -1,0 +1,54 @@
+import numpy as np
+import pytest
+
+from pipeline import calibration, workspace
+from pipeline.adapters import calibrations
+
+INPUTS = (-40, 5, 20)
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.setattr(calibration, "known", calibration.known)
+    calibrations.keep(tmp_path)
+    return tmp_path
+
+
+def fresh(folder):
+    """Look calibrations up as a process does that has just begun."""
+    calibrations._kept.cache_clear()
+    calibrations.keep(folder)
+
+
+def test_what_a_process_has_simulated_the_next_one_reads(folder, monkeypatch):
+    simulated = calibration.known(*INPUTS)
+    assert np.array_equal(simulated, calibration.exceeded(*INPUTS))
+    fresh(folder)
+    monkeypatch.setattr(calibration, "exceeded", None)
+    assert np.array_equal(calibration.known(*INPUTS), simulated)
+    assert calibration.known(*INPUTS) is calibration.known(*INPUTS)
+
+
+@pytest.mark.parametrize("left", [b"", b"\x93NUMPY", b"no array"])
+def test_one_that_was_cut_short_is_made_anew(folder, left):
+    simulated = calibration.known(*INPUTS)
+    [file] = folder.glob("*/*.npy")
+    whole = file.read_bytes()
+    file.write_bytes(left)
+    fresh(folder)
+    assert np.array_equal(calibration.known(*INPUTS), simulated)
+    assert file.read_bytes() == whole
+
+
+def test_other_code_reads_none_of_it(folder, monkeypatch):
+    calibration.known(*INPUTS)
+    monkeypatch.setattr(calibrations.np, "__version__", "0")
+    fresh(folder)
+    calibration.known(*INPUTS)
+    assert len([*folder.glob("*/*.npy")]) == 2
+
+
+def test_a_step_keeps_them_in_the_home(installation, folder):
+    workspace.load(installation.toy())
+    calibration.known(*INPUTS)
+    assert [*(installation.home / "calibrations").glob("*/-40-5-20.npy")]
