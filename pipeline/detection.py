@@ -93,8 +93,7 @@ def state(
     """
     drop, known = rule.smallest_drop, history.learn(reference, points, rule.smallest_drop, earlier)
     a_year = max(round(DAYS_A_YEAR * len(reference) / sum(point.days for point in reference)), 1)
-    there = (FAST, True), (COLLAPSE, True), (GUARANTEE, True), (SLICES, bool(slices)), (STALE, gaps is not None)
-    alpha = shares(rule, *(name for name, is_there in there if is_there))
+    alpha = shares(rule, bool(slices), gaps is not None)
     paths, levels = _calibrated(known, drop, a_year, alpha)
     paths[GUARANTEE] = calibration.detector(known.since, known.mean, drop, known.variance(CERTAINTY))
     worst = None
@@ -149,10 +148,12 @@ def chance(rule: Degradation) -> float:
     return 1 - math.exp(-rule.false_alarms_per_year)
 
 
-def shares(rule: Degradation, *detectors: str) -> dict[str, float]:
-    """Return that probability divided among the detectors that are there."""
-    whole = sum(SHARES[name] for name in detectors)
-    return {name: chance(rule) * SHARES[name] / whole for name in detectors}
+def shares(rule: Degradation, slices: bool = False, control: bool = False) -> dict[str, float]:
+    """Return that probability divided among the detectors: those that are always there, and those of slices and of a
+    control, where there are any."""
+    names = [FAST, COLLAPSE, GUARANTEE, *[SLICES] * slices, *[STALE] * control]
+    whole = sum(SHARES[name] for name in names)
+    return {name: chance(rule) * SHARES[name] / whole for name in names}
 
 
 def decide(
