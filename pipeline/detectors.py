@@ -95,7 +95,7 @@ def state(reference: Sequence[Point], points: Sequence[Point], rule: Degradation
     """Run the detectors over ``points`` (oldest first) against at least three ``reference`` points."""
     drop, known = rule.smallest_drop, history.learn(reference, points, rule.smallest_drop, others.earlier)
     a_year = max(round(DAYS_A_YEAR * len(reference) / sum(point.days for point in reference)), 1)
-    alpha, variance = shares(rule, *_there(known, drop, others)), known.variance(CERTAINTY)
+    alpha, variance = shares(rule, *_further(known, drop, others)), known.variance(CERTAINTY)
     paths, levels = _calibrated(known, drop, a_year, alpha)
     paths[GUARANTEE], worst = calibration.detector(known.since, known.mean, drop, variance), None
     if others.first is not None and FROZEN in alpha:
@@ -110,11 +110,11 @@ def state(reference: Sequence[Point], points: Sequence[Point], rule: Degradation
     return State(known.mean, known.spread, paths, levels, worst)
 
 
-def _there(known: History, drop: float, others: Others) -> list[str]:
-    """Return the detectors that are there. The gate promotes a champion as recovered up to half a drop."""
+def _further(known: History, drop: float, others: Others) -> list[str]:
+    """Return the detectors that are there beside the usual. The gate calls up to half a drop recovered."""
     frozen = others.first is not None and others.first < known.mean <= others.first + drop / 2
-    further = {FROZEN: frozen, SLICES: bool(others.slices), STALE: others.gaps is not None}
-    return [FAST, COLLAPSE, GUARANTEE, *(name for name, there in further.items() if there)]
+    there = {FROZEN: frozen, SLICES: bool(others.slices), STALE: others.gaps is not None}
+    return [name for name, is_there in there.items() if is_there]
 
 
 def _calibrated(
@@ -159,7 +159,8 @@ def chance(rule: Degradation) -> float:
     return 1 - math.exp(-rule.false_alarms_per_year)
 
 
-def shares(rule: Degradation, *detectors: str) -> dict[str, float]:
-    """Return that probability divided among the detectors that are there."""
-    whole = sum(SHARES[name] for name in detectors)
-    return {name: chance(rule) * SHARES[name] / whole for name in detectors}
+def shares(rule: Degradation, *further: str) -> dict[str, float]:
+    """Return that probability divided among the detectors: those that are always there, and ``further`` ones."""
+    names = [FAST, COLLAPSE, GUARANTEE, *further]
+    whole = sum(SHARES[name] for name in names)
+    return {name: chance(rule) * SHARES[name] / whole for name in names}

@@ -14,8 +14,8 @@ from pipeline import noise
 from pipeline.tally import Point
 
 _NEW_POINTS = 28
-# Of less noise no more is known than that it is little beside the drop.
-_LEAST_NOISE = 1 / 30
+LEAST_NOISE = 1 / 30
+"""In smallest drops: of less no more is known than that it is little beside the drop."""
 
 
 @dataclass(frozen=True)
@@ -53,13 +53,18 @@ def learn(
     history, length = [*reference, *points], len(reference)
     row_variance = float(np.mean([point.variance * point.rows for point in history]))
     sampling = math.sqrt(row_variance * float(np.mean([1 / point.rows for point in history])))
-    unit = max(sampling, drop * _LEAST_NOISE)
-    old = history[: max(length, len(history) - max(length, _NEW_POINTS))]
+    unit = max(sampling, drop * LEAST_NOISE)
+    old = history[: settled(len(history), length)]
     week, power, blocks = _periodogram([old, *earlier], length, unit)
     weights = noise.weights(power, blocks, length, drop / unit, wander)
     found = losses(history) - unit * week[_weekdays(history)]
     mean = float(np.average(found[:length], weights=[point.rows for point in reference]))
     return History(mean, length, found[length:], unit, weights)
+
+
+def settled(points: int, length: int) -> int:
+    """Return how many of so many points, the oldest, tell what the noise is, after a reference of ``length`` points."""
+    return max(length, points - max(length, _NEW_POINTS))
 
 
 def losses(points: Sequence[Point]) -> np.ndarray:

@@ -1,7 +1,6 @@
 """`zeta check`: all that a first run would use of a model, tried on a few rows, without a trace left anywhere."""
 
 import functools
-import math
 from collections.abc import Callable, Iterable
 from datetime import datetime
 from functools import partial
@@ -16,7 +15,6 @@ from pipeline import config, data, fingerprint, power, sample, settings, trainin
 from pipeline.adapters.registry import CHAMPION
 from pipeline.config import ModelConfig
 from pipeline.data import Window, as_date
-from pipeline.detectors import FEWEST_REFERENCE_POINTS, chance
 from pipeline.errors import ConfigError, DataError, ZetaError
 from pipeline.figures import figure
 from pipeline.findings import Findings
@@ -174,7 +172,9 @@ def _model(work: Workspace, read: Read, shown: Sample, findings: Findings) -> No
         text = f"fitted on {found.record.rows:,} rows in {seconds:.1f} s; stored and loaded again, it answers alike"
         findings.good("model", f"{text}; fingerprint {digest[:12]}")
         _scores(work.config, found, findings)
-        _power(work.config, found, shown, findings)
+        if found.row_variance:
+            for kept, text in power.told(found.row_variance, shown.labelled / shown.window.days, work.config):
+                (findings.good if kept else findings.note)("power", text)
 
 
 def _scores(rules: ModelConfig, found: Trial, findings: Findings) -> None:
@@ -186,24 +186,6 @@ def _scores(rules: ModelConfig, found: Trial, findings: Findings) -> None:
     findings.good("model", f"{name} {figure(found.score)} on {found.unseen:,} unseen rows, a first taste; {against}")
     if found.better == "lower" and not found.score * _SMALLEST_SHARE < drop < found.score:
         findings.note("model", f"degradation.smallest_drop {drop:g} is in units of {name}: is that what is meant?")
-
-
-def _power(rules: ModelConfig, found: Trial, shown: Sample, findings: Findings) -> None:
-    """Tell what the config promises for this traffic, and what to change when it cannot keep it."""
-    drop, rows = rules.degradation.smallest_drop, shown.labelled / shown.window.days
-    if not found.row_variance or (promised := power.expected(found.row_variance, rows, rules, drop)) is None:
-        return
-    if promised.delay < power.NEVER:
-        early = f"half of all drops of {drop:g} are found within {promised.delay:.0f} days"
-        findings.good("power", f"{early}; in at most {chance(rules.degradation):.1%} of unchanged years a false alarm")
-    else:
-        findings.note("power", f"most drops of {drop:g} are not found within a year: raise degradation.smallest_drop")
-    needed = f"a gain of {drop:g} takes {promised.gate_rows:,} rows to be seen four times of five"
-    if promised.gate_rows <= promised.held:
-        findings.good("power", f"{needed}; the gate has {promised.held:,}")
-    else:
-        days = math.ceil(promised.gate_rows / rows)
-        findings.note("power", f"{needed}, and the gate has {promised.held:,}: lengthen gate.window to {days}d")
 
 
 def _first_run(work: Workspace, read: Read, end: int, findings: Findings, registry: bool) -> None:
@@ -220,9 +202,6 @@ def _first_run(work: Workspace, read: Read, end: int, findings: Findings, regist
         findings.note("run", f"{held}: with fewer than {least:,} (evaluation.minimum_rows) {outcome}")
         return
     findings.good("run", held)
-    if judged < FEWEST_REFERENCE_POINTS * least:
-        few = f"fewer than {FEWEST_REFERENCE_POINTS} x {least:,} (evaluation.minimum_rows) rows in the gate window"
-        findings.note("run", f"{few} are no reference to judge mornings by; lengthen gate.window or lower minimum_rows")
 
 
 def _champion(work: Workspace, registry: bool) -> str:

@@ -25,9 +25,12 @@ _PANEL = "Steps of a run"
 def _step(step: str) -> Callable[..., None]:
     def command(name: Name, at: At = "") -> None:
         from pipeline import steps, workspace
+        from pipeline.adapters import calibrations
 
         with workspace.alone(name):
-            print(json.dumps(steps.STEPS[step](workspace.load(name), terminal.moment(at))))
+            work = workspace.load(name)
+            calibrations.keep(work.settings.home / "calibrations")
+            print(json.dumps(steps.STEPS[step](work, terminal.moment(at))))
 
     return command
 

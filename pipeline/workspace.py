@@ -13,7 +13,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 from pipeline import artifact, config, image, scores, settings
-from pipeline.adapters import calibrations, lock
+from pipeline.adapters import lock
 from pipeline.adapters.batch import Batch
 from pipeline.adapters.local import LocalPlatform
 from pipeline.adapters.oci import Layout
@@ -122,9 +122,7 @@ def commit() -> str | None:
 
 def load(name: str) -> Workspace:
     """Return the workspace of a model; ConfigError when there is no such model or its model.yaml has faults."""
-    found = settings.load()
-    calibrations.keep(found.home / "calibrations")
-    return Workspace(found, config.load(file(name)))
+    return Workspace(settings.load(), config.load(file(name)))
 
 
 def alone(name: str) -> AbstractContextManager[None]:

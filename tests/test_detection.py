@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pipeline import detectors
 from pipeline.config import Degradation
 from pipeline.detection import WAITING, cool, decide
-from pipeline.detectors import SHARES, Others, chance, shares, state
+from pipeline.detectors import FROZEN, SLICES, STALE, Others, chance, shares, state
 from pipeline.evaluation import Evaluation
 from pipeline.tally import Point
 from pipeline.verdict import Decision, Verdict
@@ -203,8 +203,10 @@ def test_a_slice_that_degrades_alone_is_found_and_named():
 
 
 def test_the_slices_take_their_share_from_the_other_detectors_and_no_more():
-    assert sum(shares(RULE, "fast", "collapse", "guarantee").values()) == pytest.approx(chance(RULE))
-    assert sum(shares(RULE, *SHARES).values()) == pytest.approx(chance(RULE))
+    alone, all_of_them = shares(RULE), shares(RULE, FROZEN, SLICES, STALE)
+    assert all_of_them.keys() - alone.keys() == {"frozen", "slices", "stale"}
+    assert sum(alone.values()) == pytest.approx(chance(RULE))
+    assert sum(all_of_them.values()) == pytest.approx(chance(RULE))
 
 
 def gaps(seed, days, ahead=0.0, first=0):
@@ -266,7 +268,7 @@ def test_unchanged_slices_keep_their_share_of_the_false_alarms():
             for index, one in enumerate(year)
         }  # fmt: skip
         path, _ = detectors._slices(days, slices, 0.02)
-        alarms += path.max() > math.log(364 / shares(RULE, *SHARES)["slices"])
+        alarms += path.max() > math.log(364 / shares(RULE, FROZEN, SLICES, STALE)["slices"])
     assert alarms <= 1
 
 

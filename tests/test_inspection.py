@@ -1,4 +1,5 @@
 import json
+import re
 import socket
 import sqlite3
 from contextlib import closing
@@ -264,7 +265,29 @@ def test_rows_that_are_too_few_to_decide_on_are_noted(make, check):
     good, report = check()
     assert good
     assert "where evaluation.minimum_rows is 400: no morning would decide anything" in report
-    assert "fewer than 3 x 400 (evaluation.minimum_rows) rows in the gate window are no reference" in report
+    assert "! power gate.window 28d holds 2 of the 3 points of 400 rows (evaluation.minimum_rows)" in report
+    assert "lengthen gate.window to 42d" in report
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (("smallest_drop: 0.02", "smallest_drop: 0.3"), "✓ power half of all drops of 0.3 are found within 4 days ✓"),
+        (
+            ("smallest_drop: 0.02", "smallest_drop: 0.05"),
+            r"! power (half|most) [a-z ]* drops of 0.05 [^:✓]*: raise degradation.smallest_drop to 0.\d+ \(then \d+d\)",
+        ),
+        (
+            ("window: 28d", "window: 4d"),
+            r"! power gate.window 4d holds 1 of the 3 points of 100 rows [^✓]* lengthen gate.window to 12d",
+        ),
+    ],
+)
+def test_what_the_config_promises_is_told_and_what_to_change_when_it_is_too_little(make, check, change, told):
+    make("channel", change)
+    good, report = check()
+    assert good
+    assert re.search(told, report)
 
 
 def test_a_drop_in_the_wrong_units_is_noted(make, check):

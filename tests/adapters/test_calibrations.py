@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
 
-from pipeline import calibration, workspace
+from pipeline import calibration
 from pipeline.adapters import calibrations
+from tests.installation import KEEP, at
 
 INPUTS = (-40, 5, 20)
 
@@ -48,7 +49,8 @@ def test_other_code_reads_none_of_it(folder, monkeypatch):
     assert len([*folder.glob("*/*.npy")]) == 2
 
 
-def test_a_step_keeps_them_in_the_home(installation, folder):
-    workspace.load(installation.toy())
-    calibration.known(*INPUTS)
-    assert [*(installation.home / "calibrations").glob("*/-40-5-20.npy")]
+def test_the_processes_of_a_run_share_them(kept):
+    made, name = kept
+    done = made.zeta("decide", name, "--at", at(KEEP).isoformat())
+    assert done.returncode == 0, done.stderr
+    assert [*(made.home / "calibrations").glob("*/*.npy")]

@@ -1,7 +1,6 @@
 """How often the detectors are wrong, and how soon they are right: simulated years of champions, beside simpler rules.
 
-A year is 364 daily points after a reference of 28; a drop comes on a random day of it. The noise is learnt anew when
-a block is complete, as ``pipeline.detectors`` does (tests/test_figures_of_detection.py holds both against each other).
+A year is 364 daily points after a reference of 28; a drop comes on a random day of it.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -12,8 +11,8 @@ import numpy as np
 from scipy.signal import lfilter
 from scipy.stats import binom, norm
 
-from pipeline import calibration, noise
-from pipeline.detectors import CERTAINTY, FAST, GUARANTEE, SHARES, SLICES, STALE, sizes
+from pipeline import alarms, noise
+from pipeline.detectors import COLLAPSE, FAST, GUARANTEE, SHARES, STALE
 from tests.bench.statistics.figure import Figure
 
 REFERENCE, YEAR, DROP, LOSS = 28, 364, 0.02, 0.15
@@ -71,7 +70,7 @@ def zeta(losses: np.ndarray, world: World, alpha: float = ALPHA) -> np.ndarray:
 
 def behind(losses: np.ndarray, world: World) -> np.ndarray:
     """The detector that looks at the gap to a fresh fit, alone, with what it has of the false alarms beside others."""
-    share = SHARES[STALE] / (sum(SHARES.values()) - SHARES[SLICES])
+    share = SHARES[STALE] / sum(SHARES[name] for name in (FAST, COLLAPSE, GUARANTEE, STALE))
     return detectors(losses, world, ALPHA, {FAST: share}, noise.WANDER_OF_A_GAP)[0]
 
 
@@ -83,25 +82,11 @@ def detectors(
     wander: float = noise.WANDER,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the alarms of the calibrated detectors, those that have a share, and of the one that guarantees."""
-    unit, days = world.sampling, np.arange(len(losses))
-    fast, guarantee = np.zeros((2, YEAR, losses.shape[1]), bool)
-    for complete in range(YEAR // REFERENCE + 1):
-        known = REFERENCE * (world.earlier + 1 + max(0, complete - 1))
-        blocks = (losses[:known] / unit).T.reshape(losses.shape[1], -1, REFERENCE)
-        weekdays = (days[:known] % 7).reshape(-1, REFERENCE)
-        week = noise.weekly(blocks, weekdays)
-        power = noise.periodogram(blocks - week[:, weekdays]).sum(axis=1)
-        weights = noise.weights(power, len(weekdays), REFERENCE, DROP / unit, wander)
-        mornings = slice(max(0, complete * REFERENCE - 1), (complete + 1) * REFERENCE - 1)
-        rest = losses / unit - week[:, days % 7].T
-        mean, since = rest[-YEAR - REFERENCE : -YEAR].mean(axis=0), rest[-YEAR:][: mornings.stop]
-        for name, size in [(name, size) for name, size in sizes(DROP / unit).items() if name in shares]:
-            level = calibration.threshold(weights, size, REFERENCE, YEAR, shares[name] * alpha)
-            fast[mornings] |= calibration.cusum(since, mean, size)[mornings] > level
-        variance = noise.long_run_variance(weights, CERTAINTY)
-        path = calibration.detector(since, mean, DROP / unit, variance)[mornings]
-        guarantee[mornings] = path > np.log(YEAR / (SHARES[GUARANTEE] * alpha))
-    return fast, guarantee
+    alphas = {name: shares[name] * alpha for name in (FAST, COLLAPSE, GUARANTEE) if name in shares}
+    unit, known = world.sampling, world.earlier
+    found = alarms.of(losses / unit, REFERENCE, DROP / unit, YEAR, alphas, earlier=known, wander=wander)
+    guarantee = found.pop(GUARANTEE, np.zeros((YEAR, losses.shape[1]), bool))
+    return np.logical_or.reduce([*found.values()]), guarantee
 
 
 def deploy_score(losses: np.ndarray, world: World) -> np.ndarray:
