@@ -31,11 +31,8 @@ def of(
     found = {name: np.zeros((points, losses.shape[1]), bool) for name in alpha}
     for blocks in np.unique(known):
         mornings = np.flatnonzero(known == blocks)
-        old, weekdays = (one[: blocks * references] for one in (losses, days))
-        old, weekdays = old.T.reshape(-1, blocks, references), weekdays.reshape(-1, references)
-        week = noise.weekly(old, weekdays) if daily else np.zeros((len(old), 7))
-        spectrum = noise.periodogram(old - week[:, weekdays]).sum(axis=1)
-        weights = noise.weights(spectrum, blocks, references, drop, wander)
+        week, power = _periodogram(losses, days, blocks, references, daily)
+        weights = noise.weights(power, blocks, references, drop, wander)
         rest = (losses - week[:, days].T)[begin : begin + references + mornings[-1] + 1]
         mean, since = rest[:references].mean(axis=0), rest[references:]
         for name, size in sizes(drop).items():
@@ -46,3 +43,12 @@ def of(
             path = calibration.detector(since, mean, drop, noise.long_run_variance(weights, CERTAINTY))
             found[GUARANTEE][mornings] = path[mornings] > math.log(a_year / alpha[GUARANTEE])
     return found
+
+
+def _periodogram(
+    losses: np.ndarray, days: np.ndarray, blocks: int, length: int, daily: bool
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return (champions, 7) what is usual on a day of the week, and the power of the rest of the first blocks."""
+    old, weekdays = losses[: blocks * length].T.reshape(-1, blocks, length), days[: blocks * length].reshape(-1, length)
+    week = noise.weekly(old, weekdays) if daily else np.zeros((len(old), 7))
+    return week, noise.periodogram(old - week[:, weekdays]).sum(axis=1)

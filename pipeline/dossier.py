@@ -53,10 +53,9 @@ def inputs(work: Workspace, run: str, at: datetime) -> Inputs:
     known = msgspec.structs.replace(known, champion=judged.number, history_score=judged.tag("score"))
     if not same_score(work, judged):
         return known
-    end = data.matured_end(at, config)
+    end, earlier = data.matured_end(at, config), _earlier(work, judged)
     reference, since = _history(work, judged, end)
     slices = {name: [one for one in held if one.day < end] for name, held in registry.slices(judged).items()}
-    earlier = _earlier(work, judged)
     return msgspec.structs.replace(
         known,
         evaluation=decision.seen(msgspec.json.decode(text, type=Evaluation)),

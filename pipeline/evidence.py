@@ -54,7 +54,6 @@ def gather(
 ) -> Evidence:
     """Return the evidence of the scored rows of these days."""
     new, rivals = scored.tallies[CHALLENGER], [one for one in (CHAMPION, BASELINE) if one in scored.tallies]
-    loss = _loss(new, days)
     now = _loss(scored.tallies[CHAMPION], days) if CHAMPION in rivals else None
 
     def gain(rival: str, group: Group, confidence: float) -> Difference | None:
@@ -66,7 +65,7 @@ def gather(
     slices = {" = ".join(group): gain(CHAMPION, group, sure) for group in groups}
     return Evidence(
         rows=int(new.matrix(days)[:, 0].sum()),
-        loss=loss,
+        loss=_loss(new, days),
         look=look,
         gains={rival: gain(rival, ALL, 1 - look.alpha) for rival in rivals},
         pairs={rival: _pairs(scored, rival, days) for rival in rivals} if new.score.binary else {},
