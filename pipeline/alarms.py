@@ -1,7 +1,7 @@
 """The alarms of many simulated champions at once: what ``detectors`` finds morning after morning, for each of them."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 
@@ -30,25 +30,25 @@ def of(
     known = np.array([history.settled(references + n + 1, references) for n in range(points)]) // references + earlier
     found = {name: np.zeros((points, losses.shape[1]), bool) for name in alpha}
     for blocks in np.unique(known):
-        mornings = np.flatnonzero(known == blocks)
-        week, power = _periodogram(losses, days, blocks, references, daily)
+        mornings, end = np.flatnonzero(known == blocks), blocks * references
+        old, weekdays = losses[:end].T.reshape(-1, blocks, references), days[:end].reshape(-1, references)
+        week, power = noise.spectrum(old, weekdays, daily)
         weights = noise.weights(power, blocks, references, drop, wander)
         rest = (losses - week[:, days].T)[begin : begin + references + mornings[-1] + 1]
-        mean, since = rest[:references].mean(axis=0), rest[references:]
-        for name, size in sizes(drop).items():
-            if name in alpha:
-                level = calibration.threshold(weights, size, references, a_year, alpha[name])
-                found[name][mornings] = calibration.cusum(since, mean, size)[mornings] > level
-        if GUARANTEE in alpha:
-            path = calibration.detector(since, mean, drop, noise.long_run_variance(weights, CERTAINTY))
-            found[GUARANTEE][mornings] = path[mornings] > math.log(a_year / alpha[GUARANTEE])
+        for name, alarmed in _alarmed(rest, references, weights, drop, a_year, alpha):
+            found[name][mornings] = alarmed[mornings]
     return found
 
 
-def _periodogram(
-    losses: np.ndarray, days: np.ndarray, blocks: int, length: int, daily: bool
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return (champions, 7) what is usual on a day of the week, and the power of the rest of the first blocks."""
-    old, weekdays = losses[: blocks * length].T.reshape(-1, blocks, length), days[: blocks * length].reshape(-1, length)
-    week = noise.weekly(old, weekdays) if daily else np.zeros((len(old), 7))
-    return week, noise.periodogram(old - week[:, weekdays]).sum(axis=1)
+def _alarmed(
+    losses: np.ndarray, references: int, weights: np.ndarray, drop: float, a_year: int, alpha: Mapping[str, float]
+) -> Iterator[tuple[str, np.ndarray]]:
+    """Give each detector, and (n, champions) whether it alarms, when ``weights`` are what is known of the noise."""
+    mean, since = losses[:references].mean(axis=0), losses[references:]
+    for name, size in sizes(drop).items():
+        if name in alpha:
+            level = calibration.threshold(weights, size, references, a_year, alpha[name])
+            yield name, calibration.cusum(since, mean, size) > level
+    if GUARANTEE in alpha:
+        path = calibration.detector(since, mean, drop, noise.long_run_variance(weights, CERTAINTY))
+        yield GUARANTEE, path > math.log(a_year / alpha[GUARANTEE])

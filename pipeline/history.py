@@ -55,8 +55,13 @@ def learn(
     sampling = math.sqrt(row_variance * float(np.mean([1 / point.rows for point in history])))
     unit = max(sampling, drop * LEAST_NOISE)
     old = history[: settled(len(history), length)]
-    week, power, blocks = _periodogram([old, *earlier], length, unit)
-    weights = noise.weights(power, blocks, length, drop / unit, wander)
+    histories = [old, *earlier]
+    blocks, weekdays = (
+        np.concatenate([_blocks(values(one), length) for one in histories]) for values in (losses, _weekdays)
+    )
+    daily = all(point.days == 1 for one in histories for point in one)
+    week, power = noise.spectrum(blocks / unit, weekdays, daily)
+    weights = noise.weights(power, len(blocks), length, drop / unit, wander)
     found = losses(history) - unit * week[_weekdays(history)]
     mean = float(np.average(found[:length], weights=[point.rows for point in reference]))
     return History(mean, length, found[length:], unit, weights)
@@ -70,15 +75,6 @@ def settled(points: int, length: int) -> int:
 def losses(points: Sequence[Point]) -> np.ndarray:
     """Return the (n,) losses of points."""
     return np.array([point.loss for point in points])
-
-
-def _periodogram(histories: Sequence[Sequence[Point]], length: int, unit: float) -> tuple[np.ndarray, np.ndarray, int]:
-    """Return the usual difference of each day of the week (7,), the power of the rest, and of how many blocks it is."""
-    blocks = np.concatenate([_blocks(losses(one) / unit, length) for one in histories])
-    weekdays = np.concatenate([_blocks(_weekdays(one), length) for one in histories])
-    daily = all(point.days == 1 for one in histories for point in one)
-    week = noise.weekly(blocks, weekdays) if daily else np.zeros(7)
-    return week, noise.periodogram(blocks - week[weekdays]).sum(axis=0), len(blocks)
 
 
 def _weekdays(points: Sequence[Point]) -> np.ndarray:

@@ -63,6 +63,16 @@ def weekly(blocks: np.ndarray, weekdays: np.ndarray) -> np.ndarray:
     return np.asarray(kept[..., np.newaxis] * means)
 
 
+def spectrum(blocks: np.ndarray, weekdays: np.ndarray, daily: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Return the (..., 7) usual difference of each day of the week, and the (..., length // 2) power of the rest.
+
+    That is summed over the (..., blocks, length) points, whose (blocks, length) ``weekdays`` count if they are
+    ``daily``: each of one day.
+    """
+    week = weekly(blocks, weekdays) if daily else np.zeros((*blocks.shape[:-2], 7))
+    return week, periodogram(blocks - week[..., weekdays]).sum(axis=-2)
+
+
 def spread(found: np.ndarray) -> np.ndarray:
     """Return the (...) posterior mean of tau."""
     return np.asarray(found @ GRID[:, 0])
