@@ -6,7 +6,9 @@ import signal
 import subprocess
 import tempfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -15,6 +17,9 @@ from tests import installation as installations
 from tests.installation import Installation
 from tests.loopback import await_answer
 from tests.ports import free_port
+
+if TYPE_CHECKING:
+    from tests.bench.statistics.curves import Lines
 
 
 @pytest.fixture(scope="session")
@@ -81,6 +86,18 @@ def kept(tmp_path_factory: pytest.TempPathFactory, tracking_uri: str) -> Iterato
         name = made.toy(alerts=[])
         installations.run(name, installations.BOOTSTRAP, installations.KEEP)
         yield made, name
+
+
+@pytest.fixture(scope="session")
+def drawn(tmp_path_factory: pytest.TempPathFactory) -> tuple["Lines", Path]:
+    """The curves of `make bench-statistics`, of a few years, and their image."""
+    from tests.bench.statistics import curves
+
+    image = tmp_path_factory.mktemp("drawn") / "curves.png"
+    with ThreadPoolExecutor(1) as workers:
+        lines = curves.lines(workers, 4)
+    curves.draw(lines, image)
+    return lines, image
 
 
 @pytest.fixture

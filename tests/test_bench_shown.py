@@ -1,13 +1,12 @@
 """What `make bench-statistics` has found is put into MLflow, if that runs."""
 
 import math
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
 
 from pipeline.adapters.runs import Runs, unprefixed
-from tests.bench.statistics import curves, shown
+from tests.bench.statistics import shown
 from tests.bench.statistics.detection import SMALL, STEADY, delay_figures, false_alarm_figures
 from tests.ports import free_port
 
@@ -21,22 +20,14 @@ def figures():
     return [*false_alarm_figures(STEADY, 4), *delay_figures(SMALL, 0.05, [(0.5, 4), (0.9, 6)], 4)]
 
 
-@pytest.fixture(scope="module")
-def drawn():
-    with ThreadPoolExecutor(1) as workers:
-        return curves.lines(workers, 4)
-
-
 @pytest.fixture
 def put(figures, drawn, tmp_path, monkeypatch):
     """Put what was found into the MLflow at an address; return the line that says so."""
-    image = tmp_path / "curves.png"
-    curves.draw(drawn, image)
     monkeypatch.setenv("ZETA_HOME", str(tmp_path))
 
     def at(address, **changed):
         monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
-        return shown.put([replace(figure, **changed) for figure in figures], drawn, image, TAGS)
+        return shown.put([replace(figure, **changed) for figure in figures], *drawn, TAGS)
 
     return at
 
@@ -54,8 +45,9 @@ def test_a_run_holds_figures_curves_image_and_what_they_are_of(put, figures, dra
     ]  # fmt: skip
     assert run.data.metrics["delay 90 percent of drops/-5 pt 500 rows tau 0 pt"] == figures[-1].value
     history = {(point.step / 1000, point.value) for point in runs.client.get_metric_history(run_id, CURVE)}
-    assert history == set(drawn["the true loss is steady", "Zeta"])
-    assert runs.fetch(run_id, "curves.png", tmp_path / "fetched").read_bytes() == (tmp_path / "curves.png").read_bytes()
+    lines, image = drawn
+    assert history == set(lines["the true loss is steady", "Zeta"])
+    assert runs.fetch(run_id, "curves.png", tmp_path / "fetched").read_bytes() == image.read_bytes()
 
 
 def test_every_time_is_a_run_of_its_own_that_failed_when_a_figure_was_missed(put, tracking_uri):
